@@ -96,6 +96,21 @@ describe.skipIf(noNats !== undefined)(`over a cluster${noNats ? `: ${noNats}` : 
     }
   });
 
+  it('a command that fails closes its connection, so that its process ends', async () => {
+    const cluster = `${servers.address}/failing`;
+    const { monitor } = servers.servers[0]!;
+    const connections = async () =>
+      ((await (await fetch(`http://127.0.0.1:${monitor}/connz`)).json()) as { num_connections: number })
+        .num_connections;
+    const source = { data: at('set'), store: at('failing') };
+    await expect(runCommand(indexCommand, { ...source, model: at('none'), cluster })).rejects.toThrow();
+    await runCommand(indexCommand, { ...source, model: at('old'), threads: '1' });
+    // The model is that of the store.
+    const migration = runCommand(startCommand, { store: at('failing'), to: at('old'), cluster });
+    await expect(migration).rejects.toThrow();
+    await expect.poll(connections, { timeout: 5000 }).toBe(0);
+  });
+
   it('work that was stopped goes on, with the bytes of one call', async () => {
     const workers = await startWorkers(servers.address, 'stopped', 1);
     const retriever = smallRetriever({ kind: 'transformer' });

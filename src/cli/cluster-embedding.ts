@@ -6,13 +6,22 @@ import type { Store } from '../store/store.ts';
 import { count } from '../util/format.ts';
 import type { Io } from './io.ts';
 
-/** Connects to the cluster that options name; undefined where they name none. */
-export async function openCluster(options: GivenCluster, io: Io): Promise<Cluster | undefined> {
+/** Works with the cluster that options name, undefined where they name none. An open connection would keep the process from ending. */
+export async function withCluster<T>(
+  options: GivenCluster,
+  io: Io,
+  work: (cluster: Cluster | undefined) => Promise<T>,
+): Promise<T> {
   const place = clusterPlace(options);
-  return place && (await connectPlace(place, { onNote: (note) => io.log(`note: ${note}`) }));
+  const cluster = place && (await connectPlace(place, { onNote: (note) => io.log(`note: ${note}`) }));
+  try {
+    return await work(cluster);
+  } finally {
+    await cluster?.close();
+  }
 }
 
-/** Lets the workers of a cluster embed what is missing in a store, and closes the connection. */
+/** Lets the workers of a cluster embed what is missing in a store. */
 export async function embedOverCluster(
   store: Store,
   location: string,
@@ -23,16 +32,12 @@ export async function embedOverCluster(
   const { shown } = cluster.address;
   io.finishProgress();
   io.log(`embedding over ${shown}; a worker is started by: undrift cluster worker --nats ${shown}`);
-  try {
-    return await embedStore(store, location, cluster, {
-      ...options,
-      signal: io.signal,
-      onNote: (note) => io.log(`note: ${note}`),
-      onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
-    });
-  } finally {
-    await cluster.close();
-  }
+  return await embedStore(store, location, cluster, {
+    ...options,
+    signal: io.signal,
+    onNote: (note) => io.log(`note: ${note}`),
+    onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
+  });
 }
 
 /** Tells about passages that workers have failed on. */

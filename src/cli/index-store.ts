@@ -1,3 +1,4 @@
+import type { Cluster } from '../cluster/cluster.ts';
 import { STORE_CLUSTER_OPTIONS } from '../cluster/embed-store.ts';
 import type { ClusterOutcome } from '../cluster/run-options.ts';
 import { PART_OPTION } from '../data/corpus-part.ts';
@@ -17,9 +18,9 @@ import { encoderFolder } from '../store/stored-encoder.ts';
 import { TERM_OPTIONS } from '../text/bm25-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count, formatDuration } from '../util/format.ts';
-import { type OptionTable, optionValues } from '../util/option-table.ts';
-import { embedOverCluster, givenUpText, openCluster } from './cluster-embedding.ts';
-import { defineCommand } from './command.ts';
+import { type OptionTable, type OptionValues, optionValues } from '../util/option-table.ts';
+import { embedOverCluster, givenUpText, withCluster } from './cluster-embedding.ts';
+import { type CommandResult, defineCommand } from './command.ts';
 import type { Io } from './io.ts';
 import { loadFolder, loadModel, MODEL_HELP, type ModelChoices, streamOptions } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
@@ -101,71 +102,80 @@ export const indexCommand = defineCommand({
     if (options.part !== undefined && source === undefined)
       throw new UsageError('--part needs --data or --corpus');
     if (options.cluster !== undefined) checkShared(options, source);
-    const cluster = await openCluster(options, io);
-    const startMs = performance.now();
-    const compute = computeOptions(options);
-    const given = model === undefined ? undefined : await loadModel(model, io, [], options);
-    const documents = source === undefined ? undefined : streamDocuments(source, streamOptions(io, options));
-    const terms: StoredTerms = optionValues(TERM_OPTIONS, options);
-    const store = await Store.open(options.store, {
-      create: given === undefined ? undefined : terms,
-      onNote: (note) => io.log(`note: ${note}`),
-    });
-    checkTerms(store, terms, options.store);
-    const retriever = given ?? (documents && (await loadStored(store, options, io)));
-    const removed = remove === undefined ? 0 : await removeListed(store, remove);
-    let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };
-    if (retriever && documents) {
-      counts = await indexPassages(store, retriever, documents, {
-        ...compute,
-        model: model ?? store.space(store.head.current!)!.model,
-        part: options.part,
-        embeds: cluster === undefined,
-        canaries: canaries === undefined ? undefined : await linesOf(canaries),
-        signal: io.signal,
-        onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
-      });
-    }
-    const space = retriever ? embeddingSpaceId(retriever) : store.head.current;
-    let outcome: ClusterOutcome | undefined;
-    if (cluster && retriever && !io.signal.aborted) {
-      const of = { shard: options.shard, model: retriever, space: space! };
-      outcome = await embedOverCluster(store, options.store, cluster, of, io);
-      counts = { ...counts, embedded: outcome.stored };
-    }
-    await cluster?.close();
-    if (approximate !== undefined && space !== null && !io.signal.aborted) {
-      io.log(`building the index for approximate search (${approximate})`);
-      await buildApproximateIndex(store, space, approximate);
-    }
-    io.finishProgress();
-    await retriever?.dispose();
-    const rows = await (await store.snapshot()).passages.count();
-    await store.close();
-    const seconds = (performance.now() - startMs) / 1000;
-    const stopped = io.signal.aborted;
-    return {
-      json: {
-        store: options.store,
-        rows,
-        space,
-        ...counts,
-        removed,
-        ...(outcome && { missing: outcome.stale, givenUp: outcome.givenUp }),
-        seconds: Number(seconds.toFixed(3)),
-        stopped,
-      },
-      text:
-        `${count(rows)} passages in ${options.store} (space ${space ?? 'none'})\n` +
-        `${describe(counts, removed)}, ${formatDuration(seconds * 1000)}\n` +
-        givenUpText(outcome) +
-        (stopped
-          ? 'stopped: give the command again to go on\n'
-          : `next: undrift search --store ${options.store} "…"\n`),
-      ...((stopped || (outcome?.givenUp ?? 0) > 0) && { exitCode: 1 as const }),
-    };
+    return await withCluster(options, io, (cluster) => indexDocuments(options, cluster, io));
   },
 });
+
+/** Stores documents, and has the workers of a cluster embed them where there is one. */
+async function indexDocuments(
+  options: OptionValues<typeof OPTIONS>,
+  cluster: Cluster | undefined,
+  io: Io,
+): Promise<CommandResult> {
+  const source = options.data ?? options.corpus;
+  const { model, remove, approximate, canaries } = options;
+  const startMs = performance.now();
+  const compute = computeOptions(options);
+  const given = model === undefined ? undefined : await loadModel(model, io, [], options);
+  const documents = source === undefined ? undefined : streamDocuments(source, streamOptions(io, options));
+  const terms: StoredTerms = optionValues(TERM_OPTIONS, options);
+  const store = await Store.open(options.store, {
+    create: given === undefined ? undefined : terms,
+    onNote: (note) => io.log(`note: ${note}`),
+  });
+  checkTerms(store, terms, options.store);
+  const retriever = given ?? (documents && (await loadStored(store, options, io)));
+  const removed = remove === undefined ? 0 : await removeListed(store, remove);
+  let counts: IndexCounts = { read: 0, added: 0, changed: 0, unchanged: 0, embedded: 0 };
+  if (retriever && documents) {
+    counts = await indexPassages(store, retriever, documents, {
+      ...compute,
+      model: model ?? store.space(store.head.current!)!.model,
+      part: options.part,
+      embeds: cluster === undefined,
+      canaries: canaries === undefined ? undefined : await linesOf(canaries),
+      signal: io.signal,
+      onProgress: ({ stage, done, total, unit }) => io.progress(stage, done, { total, unit }),
+    });
+  }
+  const space = retriever ? embeddingSpaceId(retriever) : store.head.current;
+  let outcome: ClusterOutcome | undefined;
+  if (cluster && retriever && !io.signal.aborted) {
+    const of = { shard: options.shard, model: retriever, space: space! };
+    outcome = await embedOverCluster(store, options.store, cluster, of, io);
+    counts = { ...counts, embedded: outcome.stored };
+  }
+  if (approximate !== undefined && space !== null && !io.signal.aborted) {
+    io.log(`building the index for approximate search (${approximate})`);
+    await buildApproximateIndex(store, space, approximate);
+  }
+  io.finishProgress();
+  await retriever?.dispose();
+  const rows = await (await store.snapshot()).passages.count();
+  await store.close();
+  const seconds = (performance.now() - startMs) / 1000;
+  const stopped = io.signal.aborted;
+  return {
+    json: {
+      store: options.store,
+      rows,
+      space,
+      ...counts,
+      removed,
+      ...(outcome && { missing: outcome.stale, givenUp: outcome.givenUp }),
+      seconds: Number(seconds.toFixed(3)),
+      stopped,
+    },
+    text:
+      `${count(rows)} passages in ${options.store} (space ${space ?? 'none'})\n` +
+      `${describe(counts, removed)}, ${formatDuration(seconds * 1000)}\n` +
+      givenUpText(outcome) +
+      (stopped
+        ? 'stopped: give the command again to go on\n'
+        : `next: undrift search --store ${options.store} "…"\n`),
+    ...((stopped || (outcome?.givenUp ?? 0) > 0) && { exitCode: 1 as const }),
+  };
+}
 
 /**
  * Loads the model of a store's current vectors, which the store keeps.

@@ -1,4 +1,5 @@
 import { STORE_CLUSTER_OPTIONS } from '../cluster/embed-store.ts';
+import type { ClusterOutcome } from '../cluster/run-options.ts';
 import { CORRECTOR_KINDS } from '../correctors/corrector.ts';
 import { loadData } from '../data/load.ts';
 import { DATA_HELP, FAULT_OPTIONS } from '../data/load-options.ts';
@@ -13,14 +14,14 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { SPLIT_OPTIONS } from '../retrieval/retrieval-options.ts';
 import { COMPUTE_OPTIONS } from '../runtime/compute-options.ts';
 import { Store } from '../store/store.ts';
-import { ADAPTERS } from '../store/store-head.ts';
+import { ADAPTERS, type Adapter } from '../store/store-head.ts';
 import { STORE_OPTION } from '../store/store-options.ts';
 import { loadEncoder } from '../store/stored-encoder.ts';
 import { COMMON_RANGES } from '../util/common-options.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
-import { embedOverCluster, givenUpText, openCluster } from './cluster-embedding.ts';
+import { embedOverCluster, givenUpText, withCluster } from './cluster-embedding.ts';
 import { defineCommand } from './command.ts';
 import { formatChosen, formatPlan, formatReport } from './format-migration.ts';
 import type { Io } from './io.ts';
@@ -228,39 +229,36 @@ export const startCommand = defineCommand({
     const adapter = options.adapter ?? (isUnderWay ? migration.adapter : 'documents');
     if (options.cluster !== undefined && adapter === 'queries')
       throw new UsageError('--adapter queries embeds no passages, and --cluster embeds passages');
-    const cluster = await openCluster(options, io);
-    const started =
-      isUnderWay && migration.adapter === adapter
-        ? undefined
-        : await startMigration(store, retriever, {
-            model: options.to ?? migration!.to,
-            adapter,
-            ...fit,
-            onProgress: showProgress(io),
-          });
-    if (started) {
-      io.finishProgress();
-      io.log(formatChosen(started[adapter]).trimEnd());
-    }
-    const { shard } = options;
-    const space = store.head.migration!.to;
-    const shared =
-      cluster && !io.signal.aborted
-        ? await embedOverCluster(store, options.store, cluster, { shard, model: retriever, space }, io)
-        : undefined;
-    await cluster?.close();
-    const work =
-      cluster || adapter === 'queries'
-        ? shared && { embedded: shared.stored, missing: shared.stale }
-        : await backfill(store, retriever, {
-            until: options.until,
-            workShare: options.workShare,
-            rowsPerMinute: options.rowsPerMinute,
-            refreshOrder: options.refreshOrder,
-            signal: io.signal,
-            ...compute,
-            onProgress: showProgress(io),
-          });
+    const embeds = options.cluster === undefined && adapter === 'documents';
+    const [started, shared] = await withCluster(options, io, async (cluster) => {
+      const started =
+        isUnderWay && migration.adapter === adapter
+          ? undefined
+          : await startMigration(store, retriever, {
+              model: options.to ?? migration!.to,
+              adapter,
+              ...fit,
+              onProgress: showProgress(io),
+            });
+      if (started) {
+        io.finishProgress();
+        io.log(formatChosen(started[adapter]).trimEnd());
+      }
+      if (!cluster || io.signal.aborted) return [started, undefined];
+      const of = { shard: options.shard, model: retriever, space: store.head.migration!.to };
+      return [started, await embedOverCluster(store, options.store, cluster, of, io)];
+    });
+    const work = embeds
+      ? await backfill(store, retriever, {
+          until: options.until,
+          workShare: options.workShare,
+          rowsPerMinute: options.rowsPerMinute,
+          refreshOrder: options.refreshOrder,
+          signal: io.signal,
+          ...compute,
+          onProgress: showProgress(io),
+        })
+      : shared && { embedded: shared.stored, missing: shared.stale };
     io.finishProgress();
     await retriever.dispose();
     await store.close();
@@ -271,18 +269,38 @@ export const startCommand = defineCommand({
         ...{ embedded: work?.embedded ?? 0, missing: work?.missing ?? null, stopped },
         ...(shared && { givenUp: shared.givenUp }),
       },
-      text: work
-        ? `${count(work.embedded)} passages embedded, ${count(work.missing)} missing\n` +
-          givenUpText(shared) +
-          (work.missing > 0
-            ? `go on: undrift migrate start --store ${options.store}\n`
-            : `next: undrift migrate cutover --store ${options.store}\n`)
-        : 'queries are embedded by the new model and moved to the old space\n' +
-          `to embed the passages too: undrift migrate start --store ${options.store} --adapter documents\n`,
+      text: startText({ store: options.store, adapter, work, shared }),
       ...((stopped || (shared?.givenUp ?? 0) > 0) && { exitCode: 1 as const }),
     };
   },
 });
+
+/** Tells what a migration that was started has come to, and what follows. */
+function startText({
+  store,
+  adapter,
+  work,
+  shared,
+}: {
+  readonly store: string;
+  readonly adapter: Adapter;
+  readonly work: { readonly embedded: number; readonly missing: number } | undefined;
+  readonly shared: ClusterOutcome | undefined;
+}): string {
+  if (adapter === 'queries') {
+    return (
+      'queries are embedded by the new model and moved to the old space\n' +
+      `to embed the passages too: undrift migrate start --store ${store} --adapter documents\n`
+    );
+  }
+  const goOn = `go on: undrift migrate start --store ${store}\n`;
+  if (!work) return `stopped before passages were embedded\n${goOn}`;
+  return (
+    `${count(work.embedded)} passages embedded, ${count(work.missing)} missing\n` +
+    givenUpText(shared) +
+    (work.missing > 0 ? goOn : `next: undrift migrate cutover --store ${store}\n`)
+  );
+}
 
 const REPORT_OPTIONS = {
   ...STORE,

@@ -4,7 +4,7 @@ import { parseCondition } from '../store/filter.ts';
 import type { STORE_SEARCH_OPTIONS } from '../store/store-options.ts';
 import { count, plural } from '../util/format.ts';
 import type { OptionValues } from '../util/option-table.ts';
-import { openCluster } from './cluster-embedding.ts';
+import { withCluster } from './cluster-embedding.ts';
 import type { Io } from './io.ts';
 
 /** Finds passages of a cluster's shards for a text. */
@@ -20,8 +20,8 @@ export async function searchCluster(
   readonly notice: string;
 }> {
   const { mode, topK, filter = [], denseWeight, minScore, approximate, probes, deadline, shards } = options;
-  const cluster = (await openCluster(options, io))!;
-  try {
+  return await withCluster(options, io, async (connected) => {
+    const cluster = connected!;
     const searcher = new ClusterSearcher(cluster, await openStreams(cluster), {
       ...{ shards, deadlineMs: 1000 * deadline },
     });
@@ -45,7 +45,5 @@ export async function searchCluster(
       ? `partial: ${count(missing.length)} of ${plural(found.shards, 'shard')} missing: ${names}\n`
       : '';
     return { json, results, notice };
-  } finally {
-    await cluster.close();
-  }
+  });
 }

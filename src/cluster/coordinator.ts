@@ -245,6 +245,7 @@ class CoordinatedShards {
       // Those with the oldest vectors come first.
       const records = (await readShards(this.streams)).sort((a, b) => oldestStep(a) - oldestStep(b));
       this.problems.delete('');
+      await this.forgetOthers(new Set(records.map(({ name }) => name)));
       let quiet = 0;
       for (const { name } of records) {
         if (this.options.signal?.aborted) return false;
@@ -259,6 +260,18 @@ class CoordinatedShards {
 
   async release(): Promise<void> {
     await Promise.all([...this.leases.values()].map((lease) => lease.release()));
+  }
+
+  /** Forgets shards that are no more, such as those of refreshes. */
+  private async forgetOthers(names: ReadonlySet<string>): Promise<void> {
+    for (const name of this.coordinators.keys()) {
+      if (names.has(name)) continue;
+      this.coordinators.delete(name);
+      this.problems.delete(name);
+      const lease = this.leases.get(name);
+      this.leases.delete(name);
+      await lease?.release();
+    }
   }
 
   private async lookAt(name: string): Promise<boolean> {

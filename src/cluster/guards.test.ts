@@ -11,6 +11,7 @@ import { askShard } from './ask.ts';
 import { type Cluster, connectCluster } from './cluster.ts';
 import { runOverCluster } from './cluster-run.ts';
 import { clusterStatus } from './cluster-status.ts';
+import { runCoordinator } from './coordinator.ts';
 import { publishDeadLetter, readDeadLetters, removeDeadLetters } from './dead-letters.ts';
 import { publishResults } from './delivery.ts';
 import { forgetShard } from './forget-shard.ts';
@@ -21,7 +22,7 @@ import { encodeResults, HEADERS } from './row-messages.ts';
 import type { EmbeddedRows, RowTokens, ShardKeeper } from './shard-keeper.ts';
 import { readShard } from './shard-record.ts';
 import { type StoreShard, storeShard } from './store-shard.ts';
-import { type ClusterStreams, ensureStreams } from './streams.ts';
+import { type ClusterStreams, ensureStreams, keysOf } from './streams.ts';
 import { runWorker } from './worker.ts';
 
 describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats}` : ''}`, () => {
@@ -323,6 +324,10 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     const { cluster, streams, shard } = await begin('forget');
     await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(/has no shard docs/);
     const owner = await Owner.start(cluster, streams, shard);
+    const stop = new AbortController();
+    const coordinating = runCoordinator(cluster, streams, { periodMs: 50, signal: stop.signal });
+    const isCoordinated = async () => (await streams.live.get('coordinator.docs'))?.operation === 'PUT';
+    await expect.poll(isCoordinated).toBe(true);
     await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(
       'the shard docs has an owner that runs',
     );
@@ -337,6 +342,10 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await forgetShard(cluster, streams, 'docs');
     const { shards, deadLetters } = await clusterStatus(cluster, streams);
     expect({ shards, deadLetters }).toEqual({ shards: [], deadLetters: [] });
+    expect(await keysOf(streams, cluster.names.control, 'shard.')).toEqual([]);
+    await expect.poll(isCoordinated).toBe(false);
+    stop.abort();
+    await coordinating;
     await resultsGone(cluster);
     await (await Owner.start(cluster, streams, shard, { waitMs: 0 })).close();
   });

@@ -34,8 +34,10 @@ export async function writeShard({ control }: ClusterStreams, record: ShardRecor
 }
 
 /** Removes the record of a shard that is no more. */
-export async function removeShard({ control }: ClusterStreams, name: string): Promise<void> {
-  await control.purge(PREFIX + name);
+export async function removeShard({ manager, names }: ClusterStreams, name: string): Promise<void> {
+  // The bucket would keep a mark for each name that was removed, and each refresh of a training run has its own.
+  const filter = `$KV.${names.control}.${PREFIX}${name}`;
+  await manager.streams.purge(`KV_${names.control}`, { filter });
 }
 
 /** Reads the record of a shard; undefined if there is none. */
