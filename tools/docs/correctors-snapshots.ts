@@ -1,23 +1,15 @@
 /**
- * @file Makes the part of docs/correctors.md on the snapshots of a training run, from
- *   bench/results/corrector/snapshots.json (`bench/corrector/snapshots.ts`).
+ * @file Makes the part of docs/correctors.md on the snapshots of training runs, from bench/results/corrector/snapshots.json,
+ *   snapshots-minilm.json and snapshots-minilm-fast.json (`bench/corrector/snapshots.ts`).
  */
-
 import type { Fitted, SnapshotResults } from '../../bench/corrector/snapshot-config.ts';
 import { chartFile } from '../../src/compare/chart-file.ts';
 import type { Chart } from '../../src/compare/draw-chart.ts';
 import type { CorrectorKind } from '../../src/correctors/corrector.ts';
 import { count } from '../../src/util/format.ts';
-import { readResult, markdownTable as table } from './page.ts';
+import { hasResult, NOT_MEASURED, readResult, markdownTable as table } from './page.ts';
 
-const results = readResult<SnapshotResults>('corrector/snapshots.json');
-const { config, stale, fitted } = results;
-const kinds: readonly CorrectorKind[] = config.correctors;
-/**
- * Sample size of the points in the charts and the table. With few pairs, the points of several correctors
- * coincide.
- */
-const shownSample = Math.max(...config.samples);
+const SNAPSHOTS = 'corrector/snapshots.json';
 
 const nats = (value: number) => value.toFixed(value < 0.1 ? 4 : 3);
 
@@ -29,84 +21,94 @@ function write(file: string, chart: Chart, arms: readonly string[]): string {
   return `![${chart.title}](correctors/${file})`;
 }
 
-const staleKl = new Map(stale.map(({ step, kl }) => [step, kl]));
-const scatter = write(
-  'snapshots.svg',
-  {
-    id: 'snapshots',
-    title: `${stale.length} snapshots, correctors fitted to ${count(shownSample)} documents`,
-    kind: 'scatter',
-    xLabel: 'KL(P ‖ P stale), nats',
-    yLabel: 'KL(P ‖ P corrected), nats',
-    xUnit: 'value',
-    yUnit: 'value',
-    logX: true,
-    logY: true,
-    unlabelled: true,
-    parity: true,
-    points: fitted
-      .filter(({ sample }) => sample === shownSample)
-      .map(({ corrector, step, kl }) => ({ arm: kinds.indexOf(corrector), x: staleKl.get(step)!, y: kl })),
-  },
-  kinds,
-);
+/** KL of the uncorrected embeddings, by snapshot. */
+const staleKlOf = ({ stale }: SnapshotResults) => new Map(stale.map(({ step, kl }) => [step, kl]));
 
-const of = (step: number, kind: string): Fitted =>
-  fitted.find((one) => one.step === step && one.corrector === kind && one.sample === shownSample)!;
-const snapshotTable = table(
-  [
-    'step',
-    'mean ‖b − g‖²',
-    'KL stale',
-    ...kinds.map((kind) => `\`${kind}\``),
-    'top-10 recall, stale',
-    '`ridge`',
-    '`mlp`',
-  ],
-  stale.map(({ step, distance, kl, recall }) => [
-    count(step),
-    nats(distance),
-    nats(kl),
-    ...kinds.map((kind) => nats(of(step, kind).kl)),
-    recall.toFixed(3),
-    of(step, 'ridge').recall.toFixed(3),
-    of(step, 'mlp').recall.toFixed(3),
-  ]),
-);
-const ratios = (kind: string, sample: number) =>
-  fitted
-    .filter((one) => one.corrector === kind && one.sample === sample)
-    .map(({ step, kl }) => kl / staleKl.get(step)!);
-const ratioTable = table(
-  ['corrector', 'parameters', ...config.samples.map((sample) => `${count(sample)} documents`)],
-  kinds.map((kind) => [
-    `\`${kind}\``,
-    count(of(stale[0]!.step, kind).parameters),
-    ...config.samples.map((sample) => {
-      const found = ratios(kind, sample);
-      const above = found.filter((ratio) => ratio > 1).length;
-      const range = `${Math.min(...found).toFixed(2)} to ${Math.max(...found).toFixed(2)}`;
-      return above > 0 ? `**${range}**, above in ${above}` : range;
-    }),
-  ]),
-);
-const facts =
-  `${count(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
-  `β = ${results.inverseTemperature}; stale embeddings from step ${config.first}.`;
-/** Block on the snapshots of the run. */
-export const snapshotBlock: string = [
-  scatter,
-  '',
-  `${facts} Fitted to ${count(shownSample)} documents; KL in nats, over all documents:`,
-  '',
-  snapshotTable,
-  '',
-  `KL corrected over KL stale, the least and the largest of the ${stale.length} snapshots; bold where one lies above the parity line:`,
-  '',
-  ratioTable,
-  '',
-  `${results.machine}. From [\`bench/results/corrector/snapshots.json\`](../bench/results/corrector/snapshots.json).`,
-].join('\n');
+/** Makes the block of the snapshots of one run. */
+function blockOf(file: string): string {
+  if (!hasResult(file)) return NOT_MEASURED;
+  const results = readResult<SnapshotResults>(file);
+  const { config, stale, fitted, name } = results;
+  const kinds: readonly CorrectorKind[] = config.correctors;
+  // With few pairs, the points of several correctors coincide.
+  const shownSample = Math.max(...config.samples);
+  const staleKl = staleKlOf(results);
+  const scatter = write(
+    `${name}.svg`,
+    {
+      id: name,
+      title: `${stale.length} snapshots, correctors fitted to ${count(shownSample)} documents`,
+      kind: 'scatter',
+      xLabel: 'KL(P ‖ P stale), nats',
+      yLabel: 'KL(P ‖ P corrected), nats',
+      xUnit: 'value',
+      yUnit: 'value',
+      logX: true,
+      logY: true,
+      unlabelled: true,
+      parity: true,
+      points: fitted
+        .filter(({ sample }) => sample === shownSample)
+        .map(({ corrector, step, kl }) => ({ arm: kinds.indexOf(corrector), x: staleKl.get(step)!, y: kl })),
+    },
+    kinds,
+  );
+  const of = (step: number, kind: string): Fitted =>
+    fitted.find((one) => one.step === step && one.corrector === kind && one.sample === shownSample)!;
+  const snapshots = table(
+    [
+      'step',
+      'mean ‖b − g‖²',
+      'KL stale',
+      ...kinds.map((kind) => `\`${kind}\``),
+      'top-10 recall, stale',
+      '`ridge`',
+      '`mlp`',
+    ],
+    stale.map(({ step, distance, kl, recall }) => [
+      count(step),
+      nats(distance),
+      nats(kl),
+      ...kinds.map((kind) => nats(of(step, kind).kl)),
+      recall.toFixed(3),
+      of(step, 'ridge').recall.toFixed(3),
+      of(step, 'mlp').recall.toFixed(3),
+    ]),
+  );
+  const ratios = (kind: string, sample: number) =>
+    fitted
+      .filter((one) => one.corrector === kind && one.sample === sample)
+      .map(({ step, kl }) => kl / staleKl.get(step)!);
+  const ratioTable = table(
+    ['corrector', 'parameters', ...config.samples.map((sample) => `${count(sample)} documents`)],
+    kinds.map((kind) => [
+      `\`${kind}\``,
+      count(of(stale[0]!.step, kind).parameters),
+      ...config.samples.map((sample) => {
+        const found = ratios(kind, sample);
+        const above = found.filter((ratio) => ratio > 1).length;
+        const range = `${Math.min(...found).toFixed(2)} to ${Math.max(...found).toFixed(2)}`;
+        return above > 0 ? `**${range}**, above in ${above}` : range;
+      }),
+    ]),
+  );
+  const facts =
+    `${count(results.documents)} documents, ${results.queries} held-out queries, D = ${results.dimension}, ` +
+    `β = ${results.inverseTemperature}; stale embeddings from step ${config.first}.`;
+  return [
+    scatter,
+    '',
+    `${facts} Fitted to ${count(shownSample)} documents; KL in nats, over all documents:`,
+    '',
+    snapshots,
+    '',
+    `KL corrected over KL stale, the least and the largest of the ${stale.length} snapshots; bold where one lies above the parity line:`,
+    '',
+    ratioTable,
+    '',
+    `${results.machine}. From [\`bench/results/${file}\`](../bench/results/${file}).`,
+  ].join('\n');
+}
 
 /**
  * Returns the curves of a regime by name. There is one of `mlp` for each width and one of `ridge` for each
@@ -122,7 +124,10 @@ function curves(grid: readonly Fitted[]): Map<string, Fitted[]> {
   return found;
 }
 
-const blocks = Object.entries(results.regimes).map(([name, grid]) => {
+const regimesOf = readResult<SnapshotResults>(SNAPSHOTS);
+const { config } = regimesOf;
+const staleKl = staleKlOf(regimesOf);
+const blocks = Object.entries(regimesOf.regimes).map(([name, grid]) => {
   const step = grid[0]!.step;
   const unchanged = config.regimes.samples.map((sample) => ({
     sample,
@@ -165,5 +170,10 @@ const blocks = Object.entries(results.regimes).map(([name, grid]) => {
   const head = ['KL, nats', 'parameters', ...config.regimes.samples.map(count)];
   return `${picture}\n\n${table(head, rows)}`;
 });
-/** Block on the number of parameters. */
-export const parameterBlock: string = blocks.join('\n\n');
+/** Blocks on the snapshots of runs, and on the number of parameters. */
+export const snapshotBlocks: Readonly<Record<string, string>> = {
+  'corrector-snapshots': blockOf(SNAPSHOTS),
+  'corrector-snapshots-minilm': blockOf('corrector/snapshots-minilm.json'),
+  'corrector-snapshots-minilm-fast': blockOf('corrector/snapshots-minilm-fast.json'),
+  'corrector-parameters': blocks.join('\n\n'),
+};

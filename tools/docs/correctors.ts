@@ -5,7 +5,7 @@
  */
 import { circleBlock, circleCharts } from './correctors-circle.ts';
 import { betweenModels } from './correctors-models.ts';
-import { parameterBlock, snapshotBlock, snapshotCharts } from './correctors-snapshots.ts';
+import { snapshotBlocks, snapshotCharts } from './correctors-snapshots.ts';
 import type { MadePage } from './page.ts';
 
 /** Generated parts of docs/correctors.md. */
@@ -13,8 +13,7 @@ export const correctorsPage = (): MadePage => ({
   page: 'docs/correctors.md',
   blocks: {
     circle: circleBlock,
-    'corrector-snapshots': snapshotBlock,
-    'corrector-parameters': parameterBlock,
+    ...snapshotBlocks,
     'correct-lineage': betweenModels('correct-early-late.json'),
     'correct-independent': betweenModels('correct-a-d.json'),
   },

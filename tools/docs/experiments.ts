@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { readResults } from '../../src/compare/results.ts';
 import { EXPERIMENTS, experimentBlock } from './experiment-blocks.ts';
 import { withoutCurves, withoutTimes } from './experiment-results.ts';
-import { filesOf, inRepository, type MadePage, writeFiles } from './page.ts';
+import { filesOf, inRepository, type MadePage, NOT_MEASURED, writeFiles } from './page.ts';
 
 const fileOf = (name: string): URL => inRepository(`bench/results/quality/${name}.json`);
 
@@ -22,7 +22,7 @@ export async function experimentsPage(): Promise<MadePage> {
   const blocks: Record<string, string> = {};
   const charts: Record<string, string> = {};
   for (const name of Object.keys(EXPERIMENTS)) {
-    blocks[name] = '*Not measured yet.*';
+    blocks[name] = NOT_MEASURED;
     if (!existsSync(fileOf(name))) continue;
     const { markdown, chart } = experimentBlock(await readResults(fileURLToPath(fileOf(name))));
     blocks[name] = markdown;

@@ -2,11 +2,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mean, pairedDifference } from '../../bench/rlm/results.ts';
 import { count } from '../../src/util/format.ts';
-import { inRepository, readResult, markdownTable as table } from './page.ts';
+import { inRepository, NOT_MEASURED, readResult, markdownTable as table } from './page.ts';
 
 const FOLDER = 'rlm';
-const NOT_MEASURED = '*Not measured yet.*';
-
 /** Result of one arm and seed. */
 interface Result {
   readonly means: Readonly<Record<string, number>>;

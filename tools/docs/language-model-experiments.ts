@@ -5,12 +5,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { type Difference, mean, pairedDifference } from '../../bench/rlm/results.ts';
 import { count } from '../../src/util/format.ts';
 import { jointExperimentBlocks } from './joint-experiments.ts';
-import { inRepository, type MadePage, readResult, markdownTable as table } from './page.ts';
+import { inRepository, type MadePage, NOT_MEASURED, readResult, markdownTable as table } from './page.ts';
 import { tokenExperimentBlocks } from './token-experiments.ts';
 
 const FOLDER = 'rlm';
-const NOT_MEASURED = '*Not measured yet.*';
-
 /** Result of one arm: nats of each question or article. */
 interface ArmFile {
   readonly arm: string;

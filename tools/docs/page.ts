@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
 /** Generated parts of one page of the documentation. */
 export interface MadePage {
@@ -12,6 +12,12 @@ export interface MadePage {
 
 /** Returns the URL of a file, given its path from the root of the repository. */
 export const inRepository = (file: string): URL => new URL(`../../${file}`, import.meta.url);
+
+/** Text of a block whose result is not there. */
+export const NOT_MEASURED = '*Not measured yet.*';
+
+/** Whether a file of bench/results/ is there. */
+export const hasResult = (file: string): boolean => existsSync(inRepository(`bench/results/${file}`));
 
 /** Reads a JSON file of bench/results/. */
 export const readResult = <T>(file: string): T =>

@@ -1,15 +1,13 @@
-import { existsSync } from 'node:fs';
 import type { SideSummary } from '../../bench/comparison.ts';
 import type { Machine } from '../../bench/result-file.ts';
 import type { WithQuartiles } from '../../bench/statistics.ts';
-import { inRepository, readResult } from './page.ts';
+import { hasResult, readResult } from './page.ts';
 
-/** Content of a block without a result file. */
-export const NOT_MEASURED = '*Not measured yet.*';
+export { NOT_MEASURED } from './page.ts';
 
 /** Reads a result file of bench/results/ by its name without ending; undefined if there is none. */
 export const measured = <T>(name: string): T | undefined =>
-  existsSync(inRepository(`bench/results/${name}.json`)) ? readResult<T>(`${name}.json`) : undefined;
+  hasResult(`${name}.json`) ? readResult<T>(`${name}.json`) : undefined;
 
 /** Formats a whole number with separators. */
 export const count = (value: number): string => Math.round(value).toLocaleString('en-US');

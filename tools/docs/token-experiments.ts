@@ -8,9 +8,7 @@ import {
   type TextResult,
 } from '../../bench/rlm/results.ts';
 import { count } from '../../src/util/format.ts';
-import { inRepository, readResult, markdownTable as table } from './page.ts';
-
-const NOT_MEASURED = '*Not measured yet.*';
+import { inRepository, NOT_MEASURED, readResult, markdownTable as table } from './page.ts';
 
 /** Reads the results whose file name is a prefix and a seed. */
 function resultsOf<R>(prefix: string): R[] {
