@@ -475,8 +475,10 @@ export {
   evaluatePhrases,
   type FoundSpan,
   PHRASE_EVALUATION_OPTIONS,
+  type PhraseChoiceOptions,
   type PhraseEvaluation,
   type PhraseEvaluationOptions,
+  PhraseEvaluator,
 } from './rlm/evaluate-npm.ts';
 export {
   countScoredTokens,

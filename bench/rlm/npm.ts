@@ -30,7 +30,7 @@ import { streamTextCorpus, type TextDocument } from '../../src/data/text-corpus.
 import { loadRetriever } from '../../src/models/folder/open-retriever.ts';
 import { MaskedLanguageModel } from '../../src/models/masked/masked-language-model.ts';
 import { evaluateMaskedFill } from '../../src/rlm/evaluate-masked-fill.ts';
-import { evaluatePhrases } from '../../src/rlm/evaluate-npm.ts';
+import { PhraseEvaluator } from '../../src/rlm/evaluate-npm.ts';
 import { type SpanMatch, spanMeasures } from '../../src/rlm/masked-spans.ts';
 import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import { trainMasked } from '../../src/train/masked/train-masked.ts';
@@ -191,18 +191,22 @@ async function byHead(folder: string): Promise<readonly SpanMatch[]> {
 /** Fills the spans of the test split with phrases, by the settings that find most on the validation split. */
 async function byPhrases(folder: string) {
   const retriever = await loadRetriever(folder);
-  const measure = (name: string, limitSpans: number, filling: object) =>
-    evaluatePhrases(retriever, documentsOf(name, name === 'test' ? settings.testDocuments : 0), {
-      ...{ window, threads, limitSpans, ...filling },
+  const open = (name: string, limitSpans: number) =>
+    PhraseEvaluator.open(retriever, documentsOf(name, name === 'test' ? settings.testDocuments : 0), {
+      ...{ window, threads, limitSpans },
     });
+  const dev = await open('valid', settings.devSpans);
   let best = { found: -1, filling: {} };
   for (const temperature of TEMPERATURES)
     for (const lengthPower of LENGTH_POWERS) {
       const filling = { temperature, lengthPower };
-      const { exactMatch: found } = await measure('valid', settings.devSpans, filling);
+      const { exactMatch: found } = await dev.measure(filling);
       if (found > best.found) best = { found, filling };
     }
-  const { spans, startTop1, startTop10 } = await measure('test', settings.spans, best.filling);
+  await dev.dispose();
+  const test = await open('test', settings.spans);
+  const { spans, startTop1, startTop10 } = await test.measure(best.filling);
+  await test.dispose();
   await retriever.dispose();
   return { spans, filling: best.filling, starts: { startTop1, startTop10 } };
 }

@@ -2,6 +2,7 @@ import type { TextDocument } from '../data/text-corpus.ts';
 import type { Retriever } from '../models/retriever/retriever.ts';
 import type { ComputeOptions } from '../runtime/devices.ts';
 import {
+  checkedValues,
   checkOptions,
   type GivenOptions,
   type OptionTable,
@@ -18,8 +19,11 @@ import {
   seenPhrases,
   spanMeasures,
 } from './masked-spans.ts';
-import { PhraseIndex } from './npm.ts';
+import { type MaskedSpan, PhraseIndex } from './npm.ts';
 import { FILL_OPTIONS } from './npm-options.ts';
+
+/** How phrases are chosen. */
+const CHOICE_OPTIONS = pickOptions(FILL_OPTIONS, 'k', 'mostTokens', 'temperature', 'lengthPower');
 
 /** Options of {@link evaluatePhrases}. */
 export const PHRASE_EVALUATION_OPTIONS = {
@@ -31,7 +35,7 @@ export const PHRASE_EVALUATION_OPTIONS = {
     default: 1000,
     help: 'npm: spans to find, evenly spaced over the text',
   },
-  ...pickOptions(FILL_OPTIONS, 'k', 'mostTokens', 'temperature', 'lengthPower'),
+  ...CHOICE_OPTIONS,
 } as const satisfies OptionTable;
 
 /** Settings of {@link evaluatePhrases}. */
@@ -63,34 +67,68 @@ export interface PhraseEvaluation extends SpanMeasures {
 /** Spans that are looked for at once. */
 const GROUP = 64;
 
-/**
- * Measures how well an encoder finds the phrases behind masks in held-out texts (NPM). Spans are drawn as in training: phrases of whole
- * words that another piece of the same document has. Each is masked alone, and looked for in all other pieces of all documents.
- *
- * @throws UsageError for a model that is no masked encoder, and where no document repeats a phrase between two of its pieces
- * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
- */
-export async function evaluatePhrases(
-  retriever: Retriever,
-  documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
-  { window, seen, onProgress, device, threads, ...given }: PhraseEvaluationOptions = {},
-): Promise<PhraseEvaluation> {
-  checkOptions(PHRASE_EVALUATION_OPTIONS, given);
-  const { limitSpans, ...filling } = optionValues(PHRASE_EVALUATION_OPTIONS, given);
-  const compute = { ...(device && { device }), ...(threads && { threads }) };
-  const index = await PhraseIndex.build(retriever, documents, { window, onProgress, ...compute });
-  try {
-    const documents = index.documentPieces();
-    const drawn = drawDocumentSpans(
-      documents.map((pieces) => pieces.map((piece) => index.pieceTokens(piece))),
-      { ...index.encoder, most: limitSpans },
-    );
-    const spans = drawn.map(({ document, piece, start, length }) => ({
-      piece: documents[document]![piece]!,
-      ...{ start, length },
-    }));
-    const phrases = spans.map((span) => index.at(span).tokens);
-    const known = seen && (await seenPhrases(phrases, index.encoder.tokenizer, seen));
+/** Settings of {@link PhraseEvaluator.measure}. */
+export type PhraseChoiceOptions = GivenOptions<typeof CHOICE_OPTIONS>;
+
+/** Parts of a {@link PhraseEvaluator} besides its index. */
+interface EvaluatorParts {
+  readonly spans: readonly MaskedSpan[];
+  /** Keys of the phrases that the model has seen; undefined where that is not known. */
+  readonly known: ReadonlySet<string> | undefined;
+  readonly onProgress: PhraseEvaluationOptions['onProgress'];
+}
+
+/** Masked spans of held-out texts and the index in which they are looked for: made once, measured with any settings of the choice of phrases. */
+export class PhraseEvaluator {
+  private readonly index: PhraseIndex;
+  private readonly spans: readonly MaskedSpan[];
+  private readonly known: ReadonlySet<string> | undefined;
+  private readonly onProgress: PhraseEvaluationOptions['onProgress'];
+
+  private constructor(index: PhraseIndex, { spans, known, onProgress }: EvaluatorParts) {
+    this.index = index;
+    this.spans = spans;
+    this.known = known;
+    this.onProgress = onProgress;
+  }
+
+  /**
+   * Draws spans as in training, phrases of whole words that another piece of the same document has, and embeds all tokens.
+   *
+   * @throws UsageError for a model that is no masked encoder, and where no document repeats a phrase between two of its pieces
+   */
+  static async open(
+    retriever: Retriever,
+    documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
+    { window, seen, limitSpans, onProgress, device, threads }: PhraseEvaluationOptions = {},
+  ): Promise<PhraseEvaluator> {
+    const { limitSpans: most } = checkedValues(PHRASE_EVALUATION_OPTIONS, { limitSpans });
+    const compute = { ...(device && { device }), ...(threads && { threads }) };
+    const index = await PhraseIndex.build(retriever, documents, { window, onProgress, ...compute });
+    try {
+      const pieces = index.documentPieces();
+      const drawn = drawDocumentSpans(
+        pieces.map((own) => own.map((piece) => index.pieceTokens(piece))),
+        { ...index.encoder, most },
+      );
+      const spans = drawn.map(({ document, piece, start, length }) => ({
+        piece: pieces[document]![piece]!,
+        ...{ start, length },
+      }));
+      const phrases = spans.map((span) => index.at(span).tokens);
+      const known = seen && (await seenPhrases(phrases, index.encoder.tokenizer, seen));
+      return new PhraseEvaluator(index, { spans, known, onProgress });
+    } catch (error) {
+      await index.dispose();
+      throw error;
+    }
+  }
+
+  /** Masks each span alone, and looks for its phrase in all other pieces of all documents. */
+  async measure(given: PhraseChoiceOptions = {}): Promise<PhraseEvaluation> {
+    checkOptions(CHOICE_OPTIONS, given);
+    const filling = optionValues(CHOICE_OPTIONS, given);
+    const { index, spans, known } = this;
     const found: FoundSpan[] = [];
     for (let start = 0; start < spans.length; start += GROUP) {
       const group = spans.slice(start, start + GROUP);
@@ -107,11 +145,37 @@ export async function evaluatePhrases(
           ...(known && { seen: known.has(phraseKey(tokens)) }),
         });
       }
-      onProgress?.({ stage: 'search', done: found.length, total: spans.length, unit: 'spans' });
+      this.onProgress?.({ stage: 'search', done: found.length, total: spans.length, unit: 'spans' });
     }
     const startTop10 = meanOf(found, (span) => span.startTop10);
     return { ...spanMeasures(found), startTop10, searchedTokens: index.size, spans: found };
+  }
+
+  /** Frees the index. */
+  async dispose(): Promise<void> {
+    await this.index.dispose();
+  }
+}
+
+/**
+ * Measures how well an encoder finds the phrases behind masks in held-out texts (NPM), with one way of choosing phrases.
+ *
+ * @throws UsageError for a model that is no masked encoder, and where no document repeats a phrase between two of its pieces
+ * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
+ */
+export async function evaluatePhrases(
+  retriever: Retriever,
+  documents: AsyncIterable<TextDocument> | Iterable<TextDocument>,
+  options: PhraseEvaluationOptions = {},
+): Promise<PhraseEvaluation> {
+  const { window, seen, limitSpans, onProgress, device, threads, ...filling } = options;
+  checkOptions(CHOICE_OPTIONS, filling);
+  const compute = { ...(device && { device }), ...(threads && { threads }) };
+  const opening = { window, seen, limitSpans, onProgress, ...compute };
+  const evaluator = await PhraseEvaluator.open(retriever, documents, opening);
+  try {
+    return await evaluator.measure(filling);
   } finally {
-    await index.dispose();
+    await evaluator.dispose();
   }
 }
