@@ -164,6 +164,42 @@ describe.skipIf(noNats !== undefined)(`a search over shards${noNats ? `: ${noNat
     await store.close();
   });
 
+  it('reads passages in several requests where there are many, and refuses rankings that are too long', async () => {
+    const name = 'many';
+    const store = await stored(name, retriever);
+    const most = 10_000;
+    const asked: number[] = [];
+    const json = (value: object) => Buffer.from(JSON.stringify(value));
+    const owner = await Owner.start(cluster, streams, storeShard(store, { name }), {
+      answers: {
+        rank: async (body) => {
+          const { texts } = JSON.parse(Buffer.from(body).toString()) as { texts: string[] };
+          const scores = Array.from({ length: most }, (_, i) => -i);
+          const bm25 = texts.map((_, text) => ({ rows: scores.map((score) => text * most - score), scores }));
+          return json({ space: '', rankings: { bm25 } });
+        },
+        passages: async (body) => {
+          const { rows } = JSON.parse(Buffer.from(body).toString()) as { rows: number[] };
+          asked.push(rows.length);
+          return json({ passages: rows.map((pid) => ({ pid, id: `p${pid}`, title: '', text: 'a' })) });
+        },
+      },
+    });
+    const searcher = new ClusterSearcher(cluster, streams, { shards: [name], deadlineMs: 60_000 });
+    const found = await searcher.search(['a', 'b', 'c'], { mode: 'bm25', topK: most });
+    expect(found).toMatchObject({ partial: false, missing: [] });
+    expect(found.hits.map((hits) => [hits.length, hits[0]!.id])).toEqual([
+      [most, 'p0'],
+      [most, 'p10000'],
+      [most, 'p20000'],
+    ]);
+    expect(asked).toEqual([most, most, most]);
+    const tooLong = searcher.search(['a'], { mode: 'bm25', topK: most + 1 });
+    await expect(tooLong).rejects.toThrow('ranks up to 10,000 passages, found 10,001');
+    await owner.close();
+    await store.close();
+  });
+
   it('refuses to mix vectors of different models', async () => {
     const other = smallRetriever({ kind: 'static', seed: 9 });
     await own('other', await stored('other', other));

@@ -1,14 +1,29 @@
 import { type FusedRows, fuseRanks, fuseScores, type RankedRows } from '../search/fusion.ts';
 import type { StoredPassage } from '../store/passage-table.ts';
-import { checkMinScore, type StoreHit, type StoreSearchOptions } from '../store/store-searcher.ts';
-import { UsageError } from '../util/errors.ts';
+import { STORE_SEARCH_OPTIONS } from '../store/store-options.ts';
+import {
+  candidatesFor,
+  checkMinScore,
+  type StoreHit,
+  type StoreSearchOptions,
+} from '../store/store-searcher.ts';
+import { RuntimeError, UsageError } from '../util/errors.ts';
+import { count } from '../util/format.ts';
 import { option } from '../util/option-name.ts';
 import type { OptionTable } from '../util/option-table.ts';
 import { askShard } from './ask.ts';
 import type { Cluster } from './cluster.ts';
 import { CLUSTER_OPTIONS } from './cluster-options.ts';
 import { readShards } from './shard-record.ts';
-import { PASSAGES, RANK, type RankAnswer, type RankRequest, type ShardMode } from './shard-search.ts';
+import {
+  MOST_PASSAGES,
+  MOST_TEXTS,
+  PASSAGES,
+  RANK,
+  type RankAnswer,
+  type RankRequest,
+  type ShardMode,
+} from './shard-search.ts';
 import type { ClusterStreams } from './streams.ts';
 import { parseMessage } from './task.ts';
 import { reasonOf } from './waiting.ts';
@@ -97,11 +112,21 @@ export class ClusterSearcher {
     this.options = options;
   }
 
-  /** Lists the shards to search. */
+  /**
+   * Lists the shards to search.
+   *
+   * @throws RuntimeError if the server does not tell them
+   */
   async shards(): Promise<readonly string[]> {
     if (this.options.shards) return this.options.shards;
     if (!this.listed || performance.now() - this.listed.ms > LIST_MS) {
-      const records = await readShards(this.streams);
+      const records = await readShards(this.streams).catch((cause) => {
+        const { shown } = this.cluster.address;
+        throw new RuntimeError(`${shown} does not tell its shards: ${reasonOf(cause)}`, {
+          help: 'check that nats-server runs there; the search works again when it does',
+          cause,
+        });
+      });
       const names = records.filter(({ answers }) => answers.includes(RANK)).map(({ name }) => name);
       this.listed = { names, ms: performance.now() };
     }
@@ -111,7 +136,9 @@ export class ClusterSearcher {
   /**
    * Finds passages for several texts.
    *
-   * @throws UsageError for an empty text, for a cluster without shards to search, and for shards whose vectors are of different models
+   * @throws UsageError for an empty text, for more texts or passages than a request may have, for a cluster without shards to search, and
+   *   for shards whose vectors are of different models
+   * @throws RuntimeError if the server does not tell its shards
    */
   async search(
     texts: readonly string[],
@@ -120,6 +147,9 @@ export class ClusterSearcher {
     if (texts.some((text) => text.trim() === '')) throw new UsageError('the text to search for is empty');
     const { mode = 'hybrid', topK = 10, minScore, filter = [], approximate = false } = options;
     checkMinScore(mode, minScore);
+    const candidates = options.candidates ?? Math.min(MOST_PASSAGES, candidatesFor(topK));
+    const depth = mode === 'hybrid' ? candidates : topK;
+    checkSize(texts.length, Math.max(topK, depth));
     const { deadlineMs = 5000 } = this.options;
     const beganMs = performance.now();
     const endMs = beganMs + deadlineMs;
@@ -129,20 +159,21 @@ export class ClusterSearcher {
         help: 'serve a store as one: undrift cluster owner --nats ADDRESS --store STORE',
       });
     }
-    const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
     const request: RankRequest = {
       texts,
       modes: mode === 'hybrid' ? ['dense', 'bm25'] : [mode],
       k: depth,
       filter: [...filter],
-      probes: approximate === false ? null : approximate === true ? 32 : (approximate.probes ?? 32),
+      probes: approximate === false ? null : probesOf(approximate),
       minScore: minScore ?? null,
     };
     const missing: MissingShard[] = [];
-    const answers = await this.askAll<RankAnswer>(
-      names.map((shard) => ({ shard, kind: RANK, body: request })),
-      beganMs + RANK_SHARE * deadlineMs,
-      missing,
+    const answers = new Map(
+      await this.askAll<RankAnswer>(
+        names.map((shard) => ({ shard, kind: RANK, body: request })),
+        beganMs + RANK_SHARE * deadlineMs,
+        missing,
+      ),
     );
     if (mode !== 'bm25') checkSpaces(answers);
     const rankings = texts.map((_, text) => rankingOf(text, answers, { ...options, names, depth, topK }));
@@ -164,7 +195,9 @@ export class ClusterSearcher {
       }
     }
     const answers = await this.askAll<{ readonly passages: readonly StoredPassage[] }>(
-      [...wanted].map(([shard, rows]) => ({ shard, kind: PASSAGES, body: { rows: [...rows] } })),
+      [...wanted].flatMap(([shard, rows]) =>
+        parts([...rows]).map((some) => ({ shard, kind: PASSAGES, body: { rows: some } })),
+      ),
       endMs,
       missing,
     );
@@ -190,24 +223,47 @@ export class ClusterSearcher {
     requests: readonly { readonly shard: string; readonly kind: string; readonly body: object }[],
     endMs: number,
     missing: MissingShard[],
-  ): Promise<Map<string, A>> {
-    const found = new Map<string, A>();
+  ): Promise<(readonly [shard: string, answer: A])[]> {
     const timeoutMs = Math.max(1, Math.round(endMs - performance.now()));
-    await Promise.all(
+    const answers = await Promise.all(
       requests.map(async ({ shard, kind, body }) => {
         try {
           const bytes = Buffer.from(JSON.stringify(body));
           const answer = await askShard(this.cluster, shard, kind, { body: bytes, timeoutMs });
-          found.set(shard, parseMessage(answer) as unknown as A);
+          return [[shard, parseMessage(answer) as unknown as A] as const];
         } catch (error) {
-          missing.push({ shard, reason: reasonOf(error) });
+          if (!missing.some((known) => known.shard === shard))
+            missing.push({ shard, reason: reasonOf(error) });
+          return [];
         }
       }),
     );
-    // In the order of the shards, whoever was first.
-    return new Map(requests.flatMap(({ shard }) => (found.has(shard) ? [[shard, found.get(shard)!]] : [])));
+    return answers.flat();
   }
 }
+
+/** @throws UsageError for more texts, or more passages of a ranking, than a request may have */
+function checkSize(texts: number, depth: number): void {
+  if (texts > MOST_TEXTS)
+    throw new UsageError(
+      `a search in a cluster takes up to ${count(MOST_TEXTS)} texts, found ${count(texts)}`,
+    );
+  if (depth > MOST_PASSAGES) {
+    throw new UsageError(
+      `a search in a cluster ranks up to ${count(MOST_PASSAGES)} passages, found ${count(depth)}`,
+      { help: `give a smaller ${option('topK')}` },
+    );
+  }
+}
+
+const probesOf = (approximate: Exclude<StoreSearchOptions['approximate'], false | undefined>): number =>
+  (approximate === true ? undefined : approximate.probes) ?? STORE_SEARCH_OPTIONS.probes.default;
+
+/** Divides numbers of passages into requests. */
+const parts = (rows: readonly number[]): number[][] =>
+  Array.from({ length: Math.ceil(rows.length / MOST_PASSAGES) }, (_, part) =>
+    rows.slice(part * MOST_PASSAGES, (part + 1) * MOST_PASSAGES),
+  );
 
 /** Ranking over all shards. Rows are numbers of passages, plus 2³² times the place of the shard. */
 interface GlobalRanking extends FusedRows {

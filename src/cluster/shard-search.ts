@@ -39,9 +39,10 @@ export interface RankAnswer {
 
 /** Share of the machine's memory for vectors of several stores, as one store has it. */
 const MEMORY_SHARE = 0.4;
-/** Most texts of one request, and most passages of one ranking. */
-const MOST_TEXTS = 1024;
-const MOST_PASSAGES = 10_000;
+/** Most texts of one request. */
+export const MOST_TEXTS = 1024;
+/** Most passages of one ranking, and of one request for passages. */
+export const MOST_PASSAGES = 10_000;
 
 /** Searches a store for a cluster. Its `answers` are for the owner of the shard. */
 export class ShardSearch {

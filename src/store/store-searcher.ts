@@ -251,7 +251,7 @@ export class StoreSearcher {
   ): Promise<Ranking[]> {
     const { mode = 'hybrid', topK = 10, filter = [], approximate = false, minScore } = options;
     checkMinScore(mode, minScore);
-    const depth = mode === 'hybrid' ? (options.candidates ?? Math.max(100, 10 * topK)) : topK;
+    const depth = mode === 'hybrid' ? (options.candidates ?? candidatesFor(topK)) : topK;
     const condition = filterSql(filter);
     const byVectors = async (): Promise<RankedRows[]> => {
       const space = spaceOfView(view);
@@ -286,6 +286,9 @@ export class StoreSearcher {
     });
   }
 }
+
+/** Passages of each ranking that a hybrid search fuses, unless it is told. */
+export const candidatesFor = (topK: number): number => Math.max(100, 10 * topK);
 
 /** @throws UsageError for a smallest score of a hybrid search */
 export function checkMinScore(mode: SearchMode, minScore: number | undefined): void {
