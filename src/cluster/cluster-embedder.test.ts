@@ -2,8 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startWorkers } from '../../test/cluster-workers.ts';
 import { type NatsServers, noNats, startNats } from '../../test/nats-server.ts';
 import { bytesOf, trained, within } from '../../test/refresh-runs.ts';
+import { phraseText, smallRetriever } from '../../test/small-models.ts';
+import { tempFiles } from '../../test/temp-files.ts';
 import { type ToyOptions, ToyRun } from '../../test/toy-training.ts';
 import { asyncIndex } from '../methods/async-index.ts';
+import type { Retriever } from '../models/retriever/retriever.ts';
 import { clusterEmbedder } from './cluster-embedder.ts';
 
 const BERT: ToyOptions = {
@@ -12,6 +15,52 @@ const BERT: ToyOptions = {
   options: { refresh: 'async:3:wait' },
 };
 const STATIC: ToyOptions = { options: { refresh: 'write-back,async:3:wait' } };
+
+/** Embedder without a server, whose model does something else. */
+async function alone(encodeTokens: (retriever: Retriever) => Promise<Float32Array>) {
+  const retriever = smallRetriever({ kind: 'static' });
+  const store = retriever.tokenize('document', 3, (row) => phraseText([row, row + 1]));
+  const other: Retriever = Object.assign(Object.create(retriever), {
+    encodeTokens: () => encodeTokens(retriever),
+  });
+  const notes: string[] = [];
+  const place = { address: 'nats://127.0.0.1:1/none', connection: {} };
+  const embedder = clusterEmbedder(place, { stallMs: 1 })(other, 'document', store, {
+    folder: tempFiles(),
+    onTrouble: (note) => notes.push(note),
+  });
+  const job = await embedder.encode(retriever.encodeWeights('document'), Uint32Array.of(0, 1, 2), 1);
+  job.hurry!();
+  return { embedder, job, notes };
+}
+
+it('a refresh that cannot be embedded here either fails, and training goes on', async () => {
+  const { embedder, job, notes } = await alone(async () => {
+    throw new Error('out of memory');
+  });
+  await job.settled;
+  expect(job.outcome).toBe('failed');
+  expect(notes.at(-1)).toContain("the cluster's part failed: out of memory; training goes on");
+  await embedder.dispose();
+});
+
+it('an embedder ends when its model is used no more', async () => {
+  let uses = 0;
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const { embedder } = await alone(async ({ dimension }) => {
+    uses += 1;
+    begin();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    uses -= 1;
+    return new Float32Array(3 * dimension);
+  });
+  await begun;
+  await embedder.dispose();
+  expect(uses).toBe(0);
+});
 
 describe.skipIf(noNats !== undefined)(`a refresh over a cluster${noNats ? `: ${noNats}` : ''}`, () => {
   let servers: NatsServers;

@@ -64,6 +64,8 @@ class ClusterEmbedder implements RowEmbedder {
   private thread: Worker | undefined;
   private job: ClusterJob | undefined;
   private jobs = 0;
+  /** End of the last help with a job. */
+  private helping: Promise<void> = Promise.resolve();
 
   constructor(
     subject: Subject,
@@ -88,7 +90,7 @@ class ClusterEmbedder implements RowEmbedder {
     const { tokens } = await writeJob(this.folder, id, {}, { store, rows, ends });
     const { dimension } = retriever;
     const file = jobFile(this.folder, id, 'embeddings');
-    this.job = new ClusterJob({ id, weights, places: rows, ends, file, dimension }, () => void this.help());
+    this.job = new ClusterJob({ id, weights, places: rows, ends, file, dimension }, () => this.help());
     this.send({
       kind: 'job',
       id,
@@ -113,6 +115,8 @@ class ClusterEmbedder implements RowEmbedder {
       thread.postMessage({ kind: 'close' } satisfies TableRequest);
       await ended;
     }
+    // Whoever disposes of this frees the model next.
+    await this.helping;
     if (this.folder) await rm(this.folder, { recursive: true, force: true });
     this.folder = undefined;
   }
@@ -164,7 +168,7 @@ class ClusterEmbedder implements RowEmbedder {
       settings.onTrouble?.(
         `workers have given up ${count(message.rows)} documents, which this process embeds`,
       );
-      void this.help();
+      this.help();
     }
   }
 
@@ -176,11 +180,17 @@ class ClusterEmbedder implements RowEmbedder {
     job.settle('failed');
   }
 
-  /** Embeds blocks here while workers stand still, from the last one on: workers begin with the first. */
-  private async help(): Promise<void> {
-    const { job, settings } = this;
+  /** Looks after the job until its end. */
+  private help(): void {
+    const { job } = this;
     if (!job || job.isHelped) return;
     job.isHelped = true;
+    this.helping = this.embedHere(job).catch((error) => this.fail(reasonOf(error)));
+  }
+
+  /** Embeds blocks here while workers stand still, from the last one on: workers begin with the first. */
+  private async embedHere(job: ClusterJob): Promise<void> {
+    const { settings } = this;
     let isNoted = false;
     while (job.outcome === 'running') {
       const stallMs = Math.max(this.options.stallMs ?? STALL_MS, GAPS * job.longestGapMs);

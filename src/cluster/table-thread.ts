@@ -97,6 +97,9 @@ async function put({ id, first, vectors }: TableRequest & { readonly kind: 'rows
     progress(false);
   } catch (error) {
     note(reasonOf(error));
+    await pause(RETRY_MS, closing.signal);
+    // The other side waits for progress, and then makes the block again.
+    progress(false);
   }
 }
 
