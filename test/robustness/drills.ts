@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { MAIN, runUndrift } from '../run-undrift.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const HOOK = new URL('./kills-hook.mjs', import.meta.url).href;
 
 /** Outcome of a command. */
@@ -41,6 +40,10 @@ export function undrift(folder: string, words: readonly string[], kill?: Kill): 
     child.on('close', (code) => done({ code, stderr, pid: child.pid! }));
   });
 }
+
+/** Runs a command to its end in a folder, in the process of the test. */
+export const undriftHere = (folder: string, words: readonly string[]) =>
+  runUndrift([...words, '--quiet'], { cwd: folder });
 
 /** Counts the operations of a command on the disk. */
 export async function countOperations(folder: string, words: readonly string[]): Promise<number> {

@@ -2,15 +2,15 @@ import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { tempFiles } from '../temp-files.ts';
-import { countOperations, filesOf, inParallel, type Part, sample, undrift } from './drills.ts';
+import { countOperations, filesOf, inParallel, type Part, sample, undrift, undriftHere } from './drills.ts';
 import { dataFiles, SCENARIOS } from './scenarios.ts';
 
 /** Whether all operations are tried: `npm run test:robustness`. */
 const whole = process.env.MODE === 'whole';
 /** Kills of a scenario in a bounded drill, where they are more than two: a run has many states before its first step. */
 const BOUNDED: Record<string, Part> = {
-  'train into a new folder': { of: { first: 17, count: 7 }, spaced: 3 },
-  'train over an earlier run': { spaced: 4 },
+  'train into a new folder': { of: { first: 18, count: 5 }, spaced: 2 },
+  'train over an earlier run': { spaced: 3 },
 };
 
 /** A name as it stands in another run: without the parts that differ between processes. */
@@ -22,7 +22,7 @@ describe('killed at a file operation, and tried again', () => {
     const top = tempFiles();
     const start = join(top, 'start');
     cpSync(tempFiles(dataFiles()), start, { recursive: true });
-    for (const words of before) expect(await undrift(start, words)).toMatchObject({ code: 0 });
+    for (const words of before) expect(await undriftHere(start, words)).toMatchObject({ code: 0 });
     const clean = join(top, 'clean');
     cpSync(start, clean, { recursive: true });
     const operations = await countOperations(clean, command);
@@ -46,7 +46,7 @@ describe('killed at a file operation, and tried again', () => {
         const what = `killed at operation ${at} of ${operations}, then ${words.join(' ')}`;
         const folder = join(top, `retried-${at}`);
         cpSync(killed, folder, { recursive: true });
-        const { code: again, stderr } = await undrift(folder, words);
+        const { code: again, stderr } = await undriftHere(folder, words);
         if (again !== 0 && mayRefuse?.(words, stderr, folder)) {
           rmSync(folder, { recursive: true });
           continue;

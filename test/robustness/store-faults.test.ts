@@ -12,7 +12,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LazyRefresh } from '../../src/migration/lazy-refresh.ts';
 import { startMigration } from '../../src/migration/migrate-store.ts';
@@ -22,11 +21,11 @@ import { embeddingSpaceId } from '../../src/models/retriever/embedding-space.ts'
 import { indexPassages } from '../../src/store/index-passages.ts';
 import { Store } from '../../src/store/store.ts';
 import { UndriftError } from '../../src/util/errors.ts';
+import { MAIN, runUndrift } from '../run-undrift.ts';
 import { smallRetriever } from '../small-models.ts';
 import { tempFiles } from '../temp-files.ts';
-import { undrift } from './drills.ts';
+import { undrift, undriftHere } from './drills.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const compute = { threads: 1 };
 const passages = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, i) => ({
@@ -51,8 +50,12 @@ const indexing = (store: string, corpus: string) => [
 ];
 const searching = (store: string) => ['search', '--store', store, 'reads a file', '--top-k', '1', '--json'];
 
-/** Runs the built command to its end, perhaps as another user. */
-function run(words: readonly string[], { as = [], env = {} }: { as?: readonly string[]; env?: object } = {}) {
+/** Runs a command to its end: in this process, or the built one as another user or in another environment. */
+async function run(
+  words: readonly string[],
+  { as = [], env }: { as?: readonly string[]; env?: Record<string, string> } = {},
+) {
+  if (as.length === 0 && env === undefined) return await runUndrift(words, { cwd: folder });
   const [command, ...rest] = [...as, process.execPath, MAIN, ...words];
   const options = { cwd: folder, env: { ...process.env, ...env }, encoding: 'utf8' } as const;
   const { status, stdout, stderr } = spawnSync(command!, rest, options);
@@ -69,7 +72,7 @@ async function counts(store: string): Promise<{ passages: number; vectors: numbe
 
 beforeAll(async () => {
   await saveRetriever(at('model'), smallRetriever({ kind: 'static' }), { onnx: false });
-  expect(await undrift(folder, indexing('store', 'a.jsonl'))).toMatchObject({ code: 0 });
+  expect(await undriftHere(folder, indexing('store', 'a.jsonl'))).toMatchObject({ code: 0 });
 });
 
 /** Copies the store under a name. */
@@ -126,40 +129,40 @@ describe('a damaged store', () => {
       /passages\.lance\/_indices\/\S+: .*missing/,
     ],
   ];
-  it.each(cases)('with %s: search and index name file and remedy', (name, damage, message) => {
+  it.each(cases)('with %s: search and index name file and remedy', async (name, damage, message) => {
     const store = copy(`damaged ${name}`);
     damage(store);
     for (const words of [searching(store), indexing(store, 'b.jsonl')]) {
-      const { code, stderr } = run(words);
+      const { code, stderr } = await run(words);
       expect(code, stderr).toBe(1);
       expect(stderr).toMatch(message);
       expect(stderr).toMatch(/^error: .*\n {2}help: [^\n]*(restore|update)[^\n]*\n$/);
     }
   });
 
-  it('without its model: search names the folder, index with the model repairs it', () => {
+  it('without its model: search names the folder, index with the model repairs it', async () => {
     const store = copy('no encoder');
     rmSync(join(store, 'encoders'), { recursive: true });
-    expect(run(searching(store))).toMatchObject({
+    expect(await run(searching(store))).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/encoders\/\w+: a part/),
     });
-    expect(run(indexing(store, 'b.jsonl'))).toMatchObject({ code: 0 });
-    expect(run(searching(store))).toMatchObject({ code: 0 });
+    expect(await run(indexing(store, 'b.jsonl'))).toMatchObject({ code: 0 });
+    expect(await run(searching(store))).toMatchObject({ code: 0 });
   });
 });
 
 describe('a folder', () => {
-  it('that does not exist is not made by a search', () => {
-    expect(run(searching('nowhere'))).toMatchObject({
+  it('that does not exist is not made by a search', async () => {
+    expect(await run(searching('nowhere'))).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/is not a store/),
     });
     expect(existsSync(at('nowhere'))).toBe(false);
   });
 
-  it('for temporary files that cannot be written is named, before LanceDB panics', () => {
-    const { code, stderr } = run(searching('store'), { env: { TMPDIR: at('missing') } });
+  it('for temporary files that cannot be written is named, before LanceDB panics', async () => {
+    const { code, stderr } = await run(searching('store'), { env: { TMPDIR: at('missing') } });
     expect({ code, stderr }).toEqual({
       code: 1,
       stderr: expect.stringMatching(
@@ -172,28 +175,31 @@ describe('a folder', () => {
   const as = isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : [];
   const canSwitch =
     process.platform === 'linux' && (!isRoot || spawnSync(as[0]!, [...as.slice(1), 'true']).status === 0);
-  it.skipIf(!canSwitch)('that may only be read (skipped without another user): it can be searched', () => {
-    const store = copy('read-only');
-    for (const entry of readdirSync(store, { withFileTypes: true, recursive: true })) {
-      chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o555 : 0o444);
-    }
-    chmodSync(store, 0o555);
-    chmodSync(folder, 0o755);
-    const found = run(searching(store), { as });
-    expect(found, found.stderr).toMatchObject({ code: 0 });
-    expect(run(['status', '--store', store], { as })).toMatchObject({ code: 0 });
-    const refused = [
-      [indexing(store, 'b.jsonl'), store],
-      [['index', '--store', store, '--remove', 'ids.txt'], store],
-      [indexing(at('new'), 'b.jsonl'), at('new')],
-    ] as const;
-    for (const [words, path] of refused) {
-      const { code, stderr } = run(words, { as });
-      expect(code, stderr).toBe(1);
-      expect(stderr).toMatch(new RegExp(`^error: cannot \\w+ ${path}: no permission\n {2}help: `));
-    }
-    chmodSync(store, 0o755);
-  });
+  it.skipIf(!canSwitch)(
+    'that may only be read (skipped without another user): it can be searched',
+    async () => {
+      const store = copy('read-only');
+      for (const entry of readdirSync(store, { withFileTypes: true, recursive: true })) {
+        chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o555 : 0o444);
+      }
+      chmodSync(store, 0o555);
+      chmodSync(folder, 0o755);
+      const found = await run(searching(store), { as });
+      expect(found, found.stderr).toMatchObject({ code: 0 });
+      expect(await run(['status', '--store', store], { as })).toMatchObject({ code: 0 });
+      const refused = [
+        [indexing(store, 'b.jsonl'), store],
+        [['index', '--store', store, '--remove', 'ids.txt'], store],
+        [indexing(at('new'), 'b.jsonl'), at('new')],
+      ] as const;
+      for (const [words, path] of refused) {
+        const { code, stderr } = await run(words, { as });
+        expect(code, stderr).toBe(1);
+        expect(stderr).toMatch(new RegExp(`^error: cannot \\w+ ${path}: no permission\n {2}help: `));
+      }
+      chmodSync(store, 0o755);
+    },
+  );
 });
 
 describe('two processes that index at once', () => {

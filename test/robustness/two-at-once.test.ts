@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readCheckpoint } from '../../src/train/checkpoint.ts';
 import { tempFiles } from '../temp-files.ts';
-import { filesOf, undrift } from './drills.ts';
+import { filesOf, undrift, undriftHere } from './drills.ts';
 import { dataFiles, train } from './scenarios.ts';
 
 const whole = process.env.MODE === 'whole';
@@ -12,8 +12,8 @@ const PAIRS = whole ? 40 : 1;
 
 const folder = tempFiles(dataFiles());
 beforeAll(async () => {
-  expect(await undrift(folder, train('begun', '--steps', '2'))).toMatchObject({ code: 0 });
-  expect(await undrift(folder, train('model'))).toMatchObject({ code: 0 });
+  expect(await undriftHere(folder, train('begun', '--steps', '2'))).toMatchObject({ code: 0 });
+  expect(await undriftHere(folder, train('model'))).toMatchObject({ code: 0 });
 });
 
 const LONG = ['--steps', '40', '--eval-every', '10'];
