@@ -1,4 +1,5 @@
 import { afterAll, expect } from 'vitest';
+import { shareSessions } from './shared-sessions.ts';
 import { removeTempFiles } from './temp-files.ts';
 
 /** Variables by which the environment steers this project, and the working folder: what a test file could leave to the next one. */
@@ -6,6 +7,8 @@ const surroundings = () => ({
   folder: process.cwd(),
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(HF|UNDRIFT)_/.test(name))),
 });
+
+shareSessions();
 
 // This file is evaluated before each test file. Test files run one after the other in processes that they share.
 const before = surroundings();
