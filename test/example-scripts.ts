@@ -1,18 +1,9 @@
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
+import { asJavaScript } from './plain-script.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-
-/**
- * Returns a script of TypeScript as JavaScript. Node runs it at once, where `tsx`, which passes every module of the package through
- * a thread of its own, takes 1.6 s of a core to start.
- */
-export const asJavaScript = (source: string): string =>
-  ts.transpileModule(source, {
-    compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
-  }).outputText;
 
 /** Path of a script as `writeExamples` writes it. */
 export const scriptOf = (folder: string, name: string): string =>

@@ -8,9 +8,10 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
-import { asJavaScript, scriptOf, writeExamples } from './example-scripts.ts';
+import { scriptOf, writeExamples } from './example-scripts.ts';
 import { fakeHub } from './fake-hub.ts';
 import { natsProgram, noNats } from './nats-server.ts';
+import { asJavaScript } from './plain-script.ts';
 import { MAIN, runUndrift } from './run-undrift.ts';
 import { tempFiles } from './temp-files.ts';
 

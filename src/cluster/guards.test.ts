@@ -87,7 +87,44 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     }
   }
 
-  it('a poisoned block is given up after five attempts, shown, and tried again on request', async () => {
+  it('a model is published once, and refused when a file of it has changed', async () => {
+    const { cluster, streams, shard } = await begin('model');
+    process.env.UNDRIFT_CACHE = tempFiles();
+    const { folder } = (await shard.wanted())!;
+    const digest = await publishModel(cluster, streams, folder);
+    const before = await streams.models.list();
+    expect(await publishModel(cluster, streams, folder)).toBe(digest);
+    expect(await streams.models.list()).toEqual(before);
+    const largest = before.toSorted((a, b) => b.size - a.size)[0]!;
+    const bytes = (await streams.models.getBlob(largest.name))!;
+    bytes[bytes.length >> 1]! ^= 1;
+    await streams.models.putBlob({ name: largest.name }, bytes);
+    await expect(fetchModel(streams, digest)).rejects.toThrow('another digest or size');
+    await streams.models.putBlob({ name: largest.name }, bytes.subarray(1));
+    await expect(fetchModel(streams, digest)).rejects.toThrow('another digest or size');
+    expect(await publishModel(cluster, streams, folder)).toBe(digest);
+    expect((await streams.models.getBlob(largest.name))?.length).toBe(largest.size);
+    await streams.models.delete(largest.name);
+    await expect(fetchModel(streams, digest)).rejects.toThrow('not in the cluster any more');
+    expect(await publishModel(cluster, streams, folder)).toBe(digest);
+    expect(await fetchModel(streams, digest)).toContain(digest);
+  });
+
+  it('the fetching of a model ends with its signal', async () => {
+    const { cluster, streams, shard } = await begin('fetching');
+    process.env.UNDRIFT_CACHE = tempFiles();
+    const digest = await publishModel(cluster, streams, (await shard.wanted())!.folder);
+    // The server has the model, and sends nothing of it.
+    const stream = `OBJ_${cluster.names.models}`;
+    await cluster.manager.streams.purge(stream, { filter: `$O.${cluster.names.models}.C.>` });
+    const startMs = performance.now();
+    const fetching = fetchModel(streams, digest, AbortSignal.timeout(100));
+    await expect(fetching).rejects.toMatchObject({ name: 'TimeoutError' });
+    expect(performance.now() - startMs).toBeLessThan(20_000);
+  });
+
+  // The other tests wait most of their time, and have clusters of their own.
+  it.concurrent('a poisoned block is given up after five attempts, shown, and tried again on request', async () => {
     const { cluster, streams, shard, store } = await begin('poison');
     // Token ids that no vocabulary has, in the second block.
     const poisoned = async (rows: Uint32Array): Promise<RowTokens> => {
@@ -126,7 +163,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     expect((await vectorsOf(store, space)).size).toBe(1100);
   });
 
-  it('results that are doubled, of another version, or of a text that has changed are not stored', async () => {
+  it.concurrent('results that are doubled, of another version, or of a text that has changed are not stored', async () => {
     const { cluster, streams, store, shard } = await begin('late');
     const owner = await Owner.start(cluster, streams, shard);
     const results = await resultsOf(shard, 20);
@@ -156,7 +193,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await owner.close();
   });
 
-  it('a result with another digest than that of its header is dropped and shown', async () => {
+  it.concurrent('a result with another digest than that of its header is dropped and shown', async () => {
     const { cluster, streams, store, shard } = await begin('digest');
     const notes: string[] = [];
     const owner = await Owner.start(cluster, streams, shard, { onNote: (note) => notes.push(note) });
@@ -179,7 +216,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await owner.close();
   });
 
-  it('an owner that ends between storing and acknowledging loses nothing, and stores nothing twice', async () => {
+  it.concurrent('an owner that ends between storing and acknowledging loses nothing, and stores nothing twice', async () => {
     const { cluster, streams, store, shard } = await begin('between');
     const own = await connectCluster(`${servers.address}/between`);
     let isStored = () => {};
@@ -207,7 +244,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await owner.close();
   });
 
-  it('a full disk is told, and nothing is lost', async () => {
+  it.concurrent('a full disk is told, and nothing is lost', async () => {
     const { cluster, streams, store, shard } = await begin('full');
     const notes: string[] = [];
     let tries = 0;
@@ -228,7 +265,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await owner.close();
   });
 
-  it('results that wait for a run are stored while its owner is still starting', async () => {
+  it.concurrent('results that wait for a run are stored while its owner is still starting', async () => {
     const { cluster, shard } = await begin('waiting');
     const notes: string[] = [];
     await publishResults(cluster, 'docs', await resultsOf(shard, 30), { attempt: 'a' });
@@ -246,7 +283,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     expect(notes).toEqual([]);
   });
 
-  it('an owner that is publishing a model tells of its rows, and ends without it', async () => {
+  it.concurrent('an owner that is publishing a model tells of its rows, and ends without it', async () => {
     const { cluster, streams, shard } = await begin('publishing');
     let isPublishing = () => {};
     const publishing = new Promise<void>((resolve) => {
@@ -271,43 +308,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     expect(await readShard(streams, 'docs')).toMatchObject({ stored: 5, model: '' });
   });
 
-  it('the fetching of a model ends with its signal', async () => {
-    const { cluster, streams, shard } = await begin('fetching');
-    process.env.UNDRIFT_CACHE = tempFiles();
-    const digest = await publishModel(cluster, streams, (await shard.wanted())!.folder);
-    // The server has the model, and sends nothing of it.
-    const stream = `OBJ_${cluster.names.models}`;
-    await cluster.manager.streams.purge(stream, { filter: `$O.${cluster.names.models}.C.>` });
-    const startMs = performance.now();
-    const fetching = fetchModel(streams, digest, AbortSignal.timeout(100));
-    await expect(fetching).rejects.toMatchObject({ name: 'TimeoutError' });
-    expect(performance.now() - startMs).toBeLessThan(20_000);
-  });
-
-  it('a model is published once, and refused when a file of it has changed', async () => {
-    const { cluster, streams, shard } = await begin('model');
-    process.env.UNDRIFT_CACHE = tempFiles();
-    const { folder } = (await shard.wanted())!;
-    const digest = await publishModel(cluster, streams, folder);
-    const before = await streams.models.list();
-    expect(await publishModel(cluster, streams, folder)).toBe(digest);
-    expect(await streams.models.list()).toEqual(before);
-    const largest = before.toSorted((a, b) => b.size - a.size)[0]!;
-    const bytes = (await streams.models.getBlob(largest.name))!;
-    bytes[bytes.length >> 1]! ^= 1;
-    await streams.models.putBlob({ name: largest.name }, bytes);
-    await expect(fetchModel(streams, digest)).rejects.toThrow('another digest or size');
-    await streams.models.putBlob({ name: largest.name }, bytes.subarray(1));
-    await expect(fetchModel(streams, digest)).rejects.toThrow('another digest or size');
-    expect(await publishModel(cluster, streams, folder)).toBe(digest);
-    expect((await streams.models.getBlob(largest.name))?.length).toBe(largest.size);
-    await streams.models.delete(largest.name);
-    await expect(fetchModel(streams, digest)).rejects.toThrow('not in the cluster any more');
-    expect(await publishModel(cluster, streams, folder)).toBe(digest);
-    expect(await fetchModel(streams, digest)).toContain(digest);
-  });
-
-  it('a question to an owner that is silent ends with its signal', async () => {
+  it.concurrent('a question to an owner that is silent ends with its signal', async () => {
     const { cluster } = await begin('silent');
     const silent = cluster.connection.subscribe(cluster.names.askSubject('docs', 'stale'));
     const startMs = performance.now();
@@ -320,14 +321,16 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     silent.unsubscribe();
   });
 
-  it('a shard without an owner is forgotten on request, with all that is under way, and can be made anew', async () => {
+  it.concurrent('a shard without an owner is forgotten on request, with all that is under way, and can be made anew', async ({
+    expect,
+  }) => {
     const { cluster, streams, shard } = await begin('forget');
     await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(/has no shard docs/);
     const owner = await Owner.start(cluster, streams, shard);
     const stop = new AbortController();
     const coordinating = runCoordinator(cluster, streams, { periodMs: 50, signal: stop.signal });
     const isCoordinated = async () => (await streams.live.get('coordinator.docs'))?.operation === 'PUT';
-    await expect.poll(isCoordinated).toBe(true);
+    await expect.poll(isCoordinated, { timeout: 5000 }).toBe(true);
     await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(
       'the shard docs has an owner that runs',
     );
@@ -343,14 +346,14 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     const { shards, deadLetters } = await clusterStatus(cluster, streams);
     expect({ shards, deadLetters }).toEqual({ shards: [], deadLetters: [] });
     expect(await keysOf(streams, cluster.names.control, 'shard.')).toEqual([]);
-    await expect.poll(isCoordinated).toBe(false);
+    await expect.poll(isCoordinated, { timeout: 5000 }).toBe(false);
     stop.abort();
     await coordinating;
     await resultsGone(cluster);
     await (await Owner.start(cluster, streams, shard, { waitMs: 0 })).close();
   });
 
-  it('a shard has one owner', async () => {
+  it.concurrent('a shard has one owner', async () => {
     const { cluster, streams, shard } = await begin('owners');
     const owner = await Owner.start(cluster, streams, shard);
     const second = Owner.start(cluster, streams, shard, { waitMs: 0 });
@@ -360,7 +363,9 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await (await Owner.start(cluster, streams, shard, { waitMs: 0 })).close();
   });
 
-  it('a lease that is not renewed goes to another, and its former holder knows', async () => {
+  it.concurrent('a lease that is not renewed goes to another, and its former holder knows', async ({
+    expect,
+  }) => {
     const { streams } = await begin('lease');
     const key = 'coordinator.x';
     let lost = 0;
@@ -386,7 +391,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await expect.poll(() => Lease.take(streams, key, () => {}), { timeout: 10_000 }).toBeDefined();
   });
 
-  it('a run ends when nothing is stored for long, and by its signal', async () => {
+  it.concurrent('a run ends when nothing is stored for long, and by its signal', async () => {
     const { cluster, shard } = await begin('stall');
     expect(await runOverCluster(shard, cluster, { stallMs: 500 })).toMatchObject({
       ended: 'stalled',

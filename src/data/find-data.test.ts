@@ -14,6 +14,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { COMMIT, FAKE_TOKEN, type FakeHub, fakeHub } from '../../test/fake-hub.ts';
 import { makeZip } from '../../test/make-zip.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import { builtScript } from '../util/built-script.ts';
 import { DataError } from '../util/errors.ts';
 import { loadCorpus } from './documents.ts';
 import { loadData } from './load.ts';
@@ -117,16 +118,14 @@ describe('data sets of BEIR', () => {
   });
 
   test('four processes at once: one downloads, the others wait', async () => {
-    const script = join(tempFiles(), 'load.mts');
+    const script = join(tempFiles(), 'load.mjs');
     writeFileSync(
       script,
-      `import { loadData } from ${JSON.stringify(join(import.meta.dirname, 'load.ts'))};
+      `import { loadData } from ${JSON.stringify(builtScript('data/load'))};
        console.log((await loadData('beir/scifact')).fingerprint);`,
     );
     hub.delayMs = 1000;
-    const found = await Promise.all(
-      [1, 2, 3, 4].map(() => promisify(execFile)(process.execPath, ['--import', 'tsx', script])),
-    );
+    const found = await Promise.all([1, 2, 3, 4].map(() => promisify(execFile)(process.execPath, [script])));
     expect(new Set(found.map(({ stdout }) => stdout)).size).toBe(1);
     expect(hub.requests).toHaveLength(1);
     expect(left()).toEqual(['scifact']);

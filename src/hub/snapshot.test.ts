@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { COMMIT, FAKE_TOKEN, type FakeHub, fakeHub } from '../../test/fake-hub.ts';
 import { tempFiles } from '../../test/temp-files.ts';
+import { builtScript } from '../util/built-script.ts';
 import { linkBlob } from './fetch-blob.ts';
 import { parseHubName } from './hub-name.ts';
 import { hubSnapshot, type SnapshotOptions } from './snapshot.ts';
@@ -196,18 +197,16 @@ test('files that another program has put into the cache are found', async () => 
 });
 
 test('of four processes at once, one downloads a file', async () => {
-  const script = join(tempFiles(), 'get.mts');
+  const script = join(tempFiles(), 'get.mjs');
   writeFileSync(
     script,
-    `import { hubSnapshot } from ${JSON.stringify(join(import.meta.dirname, 'snapshot.ts'))};
+    `import { hubSnapshot } from ${JSON.stringify(builtScript('hub/snapshot'))};
      const name = { kind: 'model', repo: 'org/name', revision: 'main', folder: '' };
      const { folder } = await hubSnapshot(name, { wanted: (p) => p, isComplete: () => false });
      console.log(folder);`,
   );
   const run = promisify(execFile);
-  const found = await Promise.all(
-    [1, 2, 3, 4].map(() => run(process.execPath, ['--import', 'tsx', script], { cwd: process.cwd() })),
-  );
+  const found = await Promise.all([1, 2, 3, 4].map(() => run(process.execPath, [script])));
   const wholes = hub.requests.filter((line) => line.includes('model.bin') && !line.endsWith('=0-0'));
   expect(wholes).toHaveLength(1);
   expect(found.map(({ stdout }) => stdout.trim())).toEqual(

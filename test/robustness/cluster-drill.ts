@@ -15,13 +15,14 @@ import { Store } from '../../src/store/store.ts';
 import { loadEncoder } from '../../src/store/stored-encoder.ts';
 import { clusterPassages, storeWithoutVectors } from '../cluster-stores.ts';
 import { type NatsServers, startNats } from '../nats-server.ts';
+import { nodeScript } from '../plain-script.ts';
 import { smallRetriever } from '../small-models.ts';
 import { ACK_WAIT_MS, LEASE_MS, ROWS, TASK_ROWS } from './cluster-drill-settings.ts';
 import type { DrillShard, Order, Told } from './cluster-process.ts';
 
 export type Role = 'worker' | 'owner' | 'coordinator' | 'trainer';
 
-const SCRIPT = fileURLToPath(new URL('cluster-process.ts', import.meta.url));
+const SCRIPT = nodeScript(fileURLToPath(new URL('cluster-process.ts', import.meta.url)));
 const WORKERS = 3;
 /** Longest time until nothing is stale after a fault, in milliseconds. */
 const ROUND_MS = 120_000;
@@ -37,8 +38,8 @@ export class DrillProcess {
   private constructor(drill: ClusterDrill, role: Role) {
     this.drill = drill;
     this.role = role;
-    this.child = fork(SCRIPT, [role, drill.address], {
-      execArgv: ['--import', 'tsx'],
+    this.child = fork(SCRIPT.script, [role, drill.address], {
+      execArgv: [...SCRIPT.execArgv],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.child.on('message', (line: Told) => drill.told(this, line));

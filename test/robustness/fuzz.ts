@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { nodeScript } from '../plain-script.ts';
 
 /** Settings of {@link fuzz}. */
 export interface FuzzOptions {
@@ -43,11 +44,11 @@ export async function fuzz({ seed, cases, first = 0, only = [] }: FuzzOptions): 
   return { faults, answers };
 
   async function runFrom(start: number): Promise<{ last: number; done: boolean }> {
-    const script = fileURLToPath(new URL('fuzz-run.ts', import.meta.url));
+    const { execArgv, script } = nodeScript(fileURLToPath(new URL('fuzz-run.ts', import.meta.url)));
     const words = [seed, first + cases - start, start, ...only].map(String);
     const child = spawn(
       process.execPath,
-      [`--max-old-space-size=${HEAP_MIB}`, '--import', 'tsx', script, ...words],
+      [`--max-old-space-size=${HEAP_MIB}`, ...execArgv, script, ...words],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
     let present = 'before the first case';

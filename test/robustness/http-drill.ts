@@ -14,9 +14,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ServeOptions, serveStore } from '../../src/serve/server.ts';
+import type { ServeOptions } from '../../src/serve/server.ts';
 import { indexPassages } from '../../src/store/index-passages.ts';
 import { Store } from '../../src/store/store.ts';
+import { nodeScript } from '../plain-script.ts';
 import { phraseText, smallRetriever } from '../small-models.ts';
 
 /** Server in another process. */
@@ -35,9 +36,8 @@ export async function startServer(
   folder: string,
   options: Pick<ServeOptions, 'token' | 'maxBodyBytes' | 'maxConcurrent' | 'requestMs'> = {},
 ): Promise<DrilledServer> {
-  const child = fork(fileURLToPath(import.meta.url), [folder, JSON.stringify(options)], {
-    execArgv: ['--expose-gc', '--import', 'tsx'],
-  });
+  const { execArgv, script } = nodeScript(fileURLToPath(new URL('http-process.ts', import.meta.url)));
+  const child = fork(script, [folder, JSON.stringify(options)], { execArgv: ['--expose-gc', ...execArgv] });
   const ask = async (question: string): Promise<{ url: string; memory: number }> => {
     const answered = once(child, 'message');
     child.send(question);
@@ -159,20 +159,6 @@ export async function raw(url: string, parts: readonly string[], pauseMs = 0): P
   return text;
 }
 
-async function serve(folder: string, options: ServeOptions): Promise<void> {
-  const server = await serveStore(folder, { port: 0, threads: 1, ...options });
-  process.on('message', async (question: string) => {
-    if (question === 'memory') {
-      global.gc?.();
-      process.send!({ memory: process.memoryUsage.rss() });
-    } else {
-      await server.close();
-      process.disconnect();
-    }
-  });
-  process.send!({ url: server.url });
-}
-
 async function drill(count: number): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'http-drill-'));
   await makeStore(folder);
@@ -192,7 +178,5 @@ async function drill(count: number): Promise<void> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [first, options] = process.argv.slice(2);
-  if (process.send) await serve(first!, JSON.parse(options!));
-  else await drill(Number(first ?? 10_000));
+  await drill(Number(process.argv[2] ?? 10_000));
 }
