@@ -25,6 +25,19 @@ export function shareSessions(): void {
     sessions.set(key, session);
     session.catch(() => sessions.delete(key));
     for (const oldest of sessions.keys()) if (sessions.size > KEPT) sessions.delete(oldest);
-    return Object.create(await session, { release: { value: async () => {} } });
+    return handle(await session);
   };
+}
+
+/** A session of its own to its user: who has released it cannot run it. */
+function handle(session: InferenceSession): InferenceSession {
+  let isReleased = false;
+  const run: InferenceSession['run'] = async (...args: [never]) => {
+    if (isReleased) throw new Error('the session has been released');
+    return await session.run(...args);
+  };
+  const release = async () => {
+    isReleased = true;
+  };
+  return Object.create(session, { run: { value: run }, release: { value: release } });
 }
