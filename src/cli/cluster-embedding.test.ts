@@ -13,6 +13,7 @@ import { saveRetriever } from '../models/folder/model-folder.ts';
 import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 import { indexPassages } from '../store/index-passages.ts';
 import { Store } from '../store/store.ts';
+import { coordinateCommand } from './cluster.ts';
 import { indexCommand } from './index-store.ts';
 import { startCommand } from './migrate.ts';
 
@@ -94,6 +95,12 @@ describe.skipIf(noNats !== undefined)(`over a cluster${noNats ? `: ${noNats}` : 
       const [a, b] = [found, expected].map((all) => all[id]!.split(',').map(Number)) as [number[], number[]];
       for (const [i, x] of a.entries()) expect(Math.abs(x - b[i]!)).toBeLessThan(1e-6);
     }
+  });
+
+  it('a coordinator is told of shards that the cluster has', async () => {
+    const nats = `${servers.address}/retry`;
+    for (const retry of ['docz', '>'])
+      await expect(runCommand(coordinateCommand, { nats, retry })).rejects.toThrow(`has no shard ${retry}`);
   });
 
   it('a command that fails closes its connection, so that its process ends', async () => {

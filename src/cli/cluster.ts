@@ -1,12 +1,14 @@
 import { existsSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type Cluster, connectCluster } from '../cluster/cluster.ts';
 import { CONNECTION_OPTIONS } from '../cluster/cluster-address.ts';
 import { clusterStatus, openStreams } from '../cluster/cluster-status.ts';
 import { runCoordinator } from '../cluster/coordinator.ts';
 import { removeDeadLetters } from '../cluster/dead-letters.ts';
+import { shardOf } from '../cluster/embed-store.ts';
 import { forgetShard } from '../cluster/forget-shard.ts';
 import { Owner } from '../cluster/owner.ts';
+import { checkShard } from '../cluster/shard-record.ts';
 import { ShardSearch } from '../cluster/shard-search.ts';
 import { type StoreShard, storeShard } from '../cluster/store-shard.ts';
 import { ensureStreams } from '../cluster/streams.ts';
@@ -132,7 +134,6 @@ export const ownerCommand = defineCommand({
     const places = shardPlaces(options.store, options.shards);
     const cluster = await connected(options, io);
     const owned: OwnedShard[] = [];
-    const lost = new AbortController();
     try {
       const streams = await ensureStreams(cluster);
       for (const { name, folder } of places) {
@@ -145,10 +146,9 @@ export const ownerCommand = defineCommand({
           ...{ signal: io.signal, onNote: note },
           answers: search.answers,
         });
-        shard.owner.lost.addEventListener('abort', () => lost.abort(), { once: true });
         io.log(`owner of the shard ${name} in ${cluster.address.shown} (Ctrl-C ends)`);
       }
-      await untilStopped(AbortSignal.any([io.signal, lost.signal]));
+      await untilStopped(AbortSignal.any([io.signal, ...owned.flatMap(({ owner }) => owner?.lost ?? [])]));
       if (!io.signal.aborted) {
         throw new RuntimeError('another process has become the owner of a shard', {
           help: 'this process stood still for long; end the other one before you start this one again',
@@ -191,7 +191,7 @@ function shardPlaces(
       help: 'name the folder that holds the stores, or give one name',
     });
   }
-  return [{ name: shards?.[0] ?? basename(resolve(location)), folder: location }];
+  return [{ name: shards?.[0] ?? shardOf(location), folder: location }];
 }
 
 /** The command `undrift cluster coordinate`: hands out what is stale. */
@@ -225,7 +225,13 @@ export const coordinateCommand = defineCommand({
     const cluster = await connected(options, io);
     try {
       const streams = await ensureStreams(cluster);
-      for (const shard of options.retry ?? []) await removeDeadLetters(cluster, shard);
+      for (const shard of options.retry ?? []) {
+        await checkShard(cluster, streams, shard);
+        const blocks = await removeDeadLetters(cluster, shard);
+        io.log(
+          `${plural(blocks, 'block')} of ${shard} that ${blocks === 1 ? 'was' : 'were'} given up may be tried again`,
+        );
+      }
       io.log(`coordinator of ${cluster.address.shown} (Ctrl-C ends)`);
       const { isDone, givenUp } = await runCoordinator(cluster, streams, {
         signal: io.signal,

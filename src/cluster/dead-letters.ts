@@ -76,7 +76,7 @@ function parseLetter(data: Uint8Array): DeadLetter | undefined {
   }
 }
 
-/** Removes the dead letters of a shard, so that its blocks are tried again. */
-export async function removeDeadLetters({ manager, names }: Cluster, shard: string): Promise<void> {
-  await manager.streams.purge(names.dead, { filter: names.deadSubject(shard) });
+/** Removes the dead letters of a shard, so that its blocks are tried again, and returns their number. */
+export async function removeDeadLetters({ manager, names }: Cluster, shard: string): Promise<number> {
+  return (await manager.streams.purge(names.dead, { filter: names.deadSubject(shard) })).purged;
 }

@@ -1,8 +1,8 @@
 import { UsageError } from '../util/errors.ts';
 import type { Cluster } from './cluster.ts';
-import { removeDeadLetters } from './dead-letters.ts';
+import { countDeadLetters, removeDeadLetters } from './dead-letters.ts';
 import { Lease } from './lease.ts';
-import { readShard, removeShard } from './shard-record.ts';
+import { checkShard, removeShard } from './shard-record.ts';
 import type { ClusterStreams } from './streams.ts';
 
 /**
@@ -12,11 +12,8 @@ import type { ClusterStreams } from './streams.ts';
  * @throws UsageError if the cluster has no such shard, or its owner runs
  */
 export async function forgetShard(cluster: Cluster, streams: ClusterStreams, name: string): Promise<void> {
-  if (!(await readShard(streams, name))) {
-    throw new UsageError(`${cluster.address.shown} has no shard ${name}`, {
-      help: 'undrift cluster status lists the shards',
-    });
-  }
+  // That of a refresh has no record any more, but what was given up of it stays.
+  if (!(await countDeadLetters(cluster)).has(name)) await checkShard(cluster, streams, name);
   const lease = await Lease.take(streams, `owner.${name}`, () => {});
   if (!lease)
     throw new UsageError(`the shard ${name} has an owner that runs`, { help: 'end the owner before' });

@@ -1,4 +1,7 @@
+import { UsageError } from '../util/errors.ts';
 import { isObject } from '../util/json-objects.ts';
+import type { Cluster } from './cluster.ts';
+import { NAME_PATTERN } from './cluster-address.ts';
 import type { ShardCounts } from './shard-keeper.ts';
 import { type ClusterStreams, keysOf } from './streams.ts';
 import { parseMessage } from './task.ts';
@@ -44,6 +47,14 @@ export async function removeShard({ manager, names }: ClusterStreams, name: stri
 export async function readShard({ control }: ClusterStreams, name: string): Promise<ShardRecord | undefined> {
   const entry = await control.get(PREFIX + name);
   return entry?.operation === 'PUT' ? parseShard(name, entry.value) : undefined;
+}
+
+/** @throws UsageError if a cluster has no record of a shard */
+export async function checkShard({ address }: Cluster, streams: ClusterStreams, name: string): Promise<void> {
+  if (NAME_PATTERN.test(name) && (await readShard(streams, name))) return;
+  throw new UsageError(`${address.shown} has no shard ${name}`, {
+    help: 'undrift cluster status lists the shards',
+  });
 }
 
 /** Reads the records of all shards, by name. */
