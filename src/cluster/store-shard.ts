@@ -4,6 +4,7 @@ import type { Retriever } from '../models/retriever/retriever.ts';
 import { stampNow } from '../store/columns.ts';
 import { buildSameIndex } from '../store/maintain.ts';
 import { digestOf, textMark } from '../store/passage-input.ts';
+import { PassageSet } from '../store/passage-set.ts';
 import { staleness, stalePassages } from '../store/staleness.ts';
 import type { Store, StoreDraft } from '../store/store.ts';
 import type { StoredSpace, StoreHead } from '../store/store-head.ts';
@@ -50,8 +51,8 @@ interface StaleList {
   readonly state: string;
   /** Numbers, ascending. */
   readonly rows: readonly number[];
-  /** Those that were not stored since. */
-  readonly left: Set<number>;
+  /** Those that were stored since. A `Set` ends at 16,777,216 of them. */
+  readonly stored: PassageSet;
 }
 
 /**
@@ -97,13 +98,13 @@ export class StoreShard implements ShardKeeper {
     await this.store.reload();
     const space = this.spaceOf(this.store.head);
     if (!space) return [];
-    const { rows, left } = await this.staleList(space, after < 0);
+    const { rows, stored } = await this.staleList(space, after < 0);
     const found: Uint32Array[] = [];
     for (let place = firstAfter(rows, groupOf(Math.max(after, 0)) * GROUP_ROWS - 1); place < rows.length; ) {
       const group = groupOf(rows[place]!);
       const own: number[] = [];
       for (; place < rows.length && groupOf(rows[place]!) === group; place++)
-        if (left.has(rows[place]!)) own.push(rows[place]!);
+        if (!stored.has(rows[place]!)) own.push(rows[place]!);
       for (const block of await this.blocksOf(group, own)) {
         if (block[0]! <= after) continue;
         found.push(block);
@@ -155,7 +156,7 @@ export class StoreShard implements ShardKeeper {
       }
       return rows;
     });
-    for (const row of fresh) this.list?.left.delete(row);
+    for (const row of fresh) this.list?.stored.add(row);
     this.puts += 1;
     if (this.puts % OPTIMIZE_EVERY === 0) await this.store.optimize();
     return stored;
@@ -201,7 +202,7 @@ export class StoreShard implements ShardKeeper {
     const state = JSON.stringify(store.head.versions);
     if (list?.version === space.id && (list.state === state || !isSweep)) return list;
     const rows = await stalePassages(await store.snapshot(), space.id);
-    this.list = { version: space.id, state, rows, left: new Set(rows) };
+    this.list = { version: space.id, state, rows, stored: new PassageSet((rows.at(-1) ?? -1) + 1) };
     return this.list;
   }
 
