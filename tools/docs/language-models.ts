@@ -37,6 +37,9 @@ const jointFacts = (system: string, arm: string): string =>
   `nats an answer, made-up facts: ${facts(system, 'frozen')} (retriever frozen) → ${facts(system, arm)}; never refreshed ` +
   `${facts(system, 'never')}, with a corrector ${facts(system, 'corrector')}`;
 
+const trime = (arm: string): string =>
+  readResult<{ readonly perplexity: number }>(`rlm/trime-${arm}-1.json`).perplexity.toFixed(1);
+
 /** Figures of a method by its name. */
 const FIGURES: Readonly<Record<string, () => string>> = {
   'BM25, TF-IDF': () => SEVERAL,
@@ -55,6 +58,9 @@ const FIGURES: Readonly<Record<string, () => string>> = {
   },
   'REPLUG LSR': () => `nats an answer, ${stories('lsr')}`,
   REALM: () => `${jointFacts('realm', 'joint')}; ${stories('joint')}`,
+  TRIME: () =>
+    `perplexity, wikipedia: ${trime('more-knn-cache')} (kNN-LM and cache) → ${trime('external-outside')}; a model trained on next tokens, read as TRIME ` +
+    `${trime('more-outside')}`,
   Atlas: () => `${jointFacts('atlas', 'emdr2')}; ${stories('atlas')}`,
 };
 

@@ -72,11 +72,21 @@ function trimeTable(): string {
   const of = (arm: string, reading: string) => resultsOf<TrimeResult>(`trime-${arm}-${reading}`);
   const pairs = [
     [
-      'TRIME with its datastore, from the model trained on with kNN-LM and cache',
-      of('external', 'external'),
+      'TRIME (BM25) with its datastore beside the softmax, from the model trained on with kNN-LM and cache',
+      of('external', 'outside'),
       of('more', 'knn-cache'),
     ],
-    ['batches of similar windows, from random ones', of('external', 'external'), of('random', 'external')],
+    ['from the model trained on, read in the same way', of('external', 'outside'), of('more', 'outside')],
+    [
+      'with the memory of the document, from the model trained on, read in the same way',
+      of('external', 'long-memory'),
+      of('more', 'long-memory'),
+    ],
+    [
+      'batches of similar windows from random ones, datastore beside the softmax',
+      of('external', 'outside'),
+      of('random', 'outside'),
+    ],
   ] as const;
   const differences = pairs
     .filter(([, own, other]) => own.length > 0 && other.length > 0)
