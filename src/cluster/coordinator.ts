@@ -35,6 +35,8 @@ const PERIOD_MS = 500;
 /** Looks at a shard without stale rows, of which one in so many asks again. */
 const QUIET_LOOKS = 4;
 const ASK_MS = 60_000;
+/** Time for which the other shards wait for one whose owner does not answer. */
+const MOST_LOOK_MS = 2000;
 
 /**
  * Derives tasks of one shard from the stamps of its rows. It keeps nothing on the disk: what it knows is in the streams and in the shard.
@@ -225,6 +227,8 @@ class CoordinatedShards {
   private readonly options: CoordinatorOptions;
   private readonly leases = new Map<string, Lease>();
   private readonly coordinators = new Map<string, ShardCoordinator>();
+  /** Looks that have begun. */
+  private readonly looking = new Map<string, Promise<boolean>>();
   /** Last problem of each shard; that of the cluster has no name. */
   private readonly problems = new Map<string, string>();
 
@@ -259,6 +263,7 @@ class CoordinatedShards {
   }
 
   async release(): Promise<void> {
+    await Promise.all(this.looking.values());
     await Promise.all([...this.leases.values()].map((lease) => lease.release()));
   }
 
@@ -274,7 +279,17 @@ class CoordinatedShards {
     }
   }
 
+  /** Looks at a shard, and tells whether it is quiet. A look that takes long goes on beside those at the others. */
   private async lookAt(name: string): Promise<boolean> {
+    const look = this.looking.get(name) ?? this.lookNow(name).finally(() => this.looking.delete(name));
+    this.looking.set(name, look);
+    const stop = new AbortController();
+    const isQuiet = await Promise.race([look, pause(MOST_LOOK_MS, stop.signal).then(() => false)]);
+    stop.abort();
+    return isQuiet;
+  }
+
+  private async lookNow(name: string): Promise<boolean> {
     try {
       const isOwn = await this.hasLease(name);
       const coordinator =

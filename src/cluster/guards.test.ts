@@ -16,11 +16,10 @@ import { publishDeadLetter, readDeadLetters, removeDeadLetters } from './dead-le
 import { publishResults } from './delivery.ts';
 import { forgetShard } from './forget-shard.ts';
 import { Lease } from './lease.ts';
-import { fetchModel, publishModel } from './model-store.ts';
 import { Owner } from './owner.ts';
 import { encodeResults, HEADERS } from './row-messages.ts';
 import type { EmbeddedRows, RowTokens, ShardKeeper } from './shard-keeper.ts';
-import { readShard } from './shard-record.ts';
+import { readShard, writeShard } from './shard-record.ts';
 import { type StoreShard, storeShard } from './store-shard.ts';
 import { type ClusterStreams, ensureStreams, keysOf } from './streams.ts';
 import { runWorker } from './worker.ts';
@@ -87,43 +86,6 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     }
   }
 
-  it('a model is published once, and refused when a file of it has changed', async () => {
-    const { cluster, streams, shard } = await begin('model');
-    process.env.UNDRIFT_CACHE = tempFiles();
-    const { folder } = (await shard.wanted())!;
-    const digest = await publishModel(cluster, streams, folder);
-    const before = await streams.models.list();
-    expect(await publishModel(cluster, streams, folder)).toBe(digest);
-    expect(await streams.models.list()).toEqual(before);
-    const largest = before.toSorted((a, b) => b.size - a.size)[0]!;
-    const bytes = (await streams.models.getBlob(largest.name))!;
-    bytes[bytes.length >> 1]! ^= 1;
-    await streams.models.putBlob({ name: largest.name }, bytes);
-    await expect(fetchModel(streams, digest)).rejects.toThrow('another digest or size');
-    await streams.models.putBlob({ name: largest.name }, bytes.subarray(1));
-    await expect(fetchModel(streams, digest)).rejects.toThrow('another digest or size');
-    expect(await publishModel(cluster, streams, folder)).toBe(digest);
-    expect((await streams.models.getBlob(largest.name))?.length).toBe(largest.size);
-    await streams.models.delete(largest.name);
-    await expect(fetchModel(streams, digest)).rejects.toThrow('not in the cluster any more');
-    expect(await publishModel(cluster, streams, folder)).toBe(digest);
-    expect(await fetchModel(streams, digest)).toContain(digest);
-  });
-
-  it('the fetching of a model ends with its signal', async () => {
-    const { cluster, streams, shard } = await begin('fetching');
-    process.env.UNDRIFT_CACHE = tempFiles();
-    const digest = await publishModel(cluster, streams, (await shard.wanted())!.folder);
-    // The server has the model, and sends nothing of it.
-    const stream = `OBJ_${cluster.names.models}`;
-    await cluster.manager.streams.purge(stream, { filter: `$O.${cluster.names.models}.C.>` });
-    const startMs = performance.now();
-    const fetching = fetchModel(streams, digest, AbortSignal.timeout(100));
-    await expect(fetching).rejects.toMatchObject({ name: 'TimeoutError' });
-    expect(performance.now() - startMs).toBeLessThan(20_000);
-  });
-
-  // The other tests wait most of their time, and have clusters of their own.
   it.concurrent('a poisoned block is given up after five attempts, shown, and tried again on request', async () => {
     const { cluster, streams, shard, store } = await begin('poison');
     // Token ids that no vocabulary has, in the second block.
@@ -319,6 +281,22 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     await expect(asked).rejects.toThrow(/has not answered within \d+ ms/);
     expect(performance.now() - startMs).toBeLessThan(20_000);
     silent.unsubscribe();
+  });
+
+  it.concurrent('an owner that is silent does not hold up the other shards', async ({ expect }) => {
+    const { cluster, streams, shard } = await begin('beside');
+    const owner = await Owner.start(cluster, streams, shard);
+    const silent = cluster.connection.subscribe(cluster.names.askSubject('a', 'stale'));
+    await writeShard(streams, { ...(await readShard(streams, 'docs'))!, name: 'a' });
+    const stop = new AbortController();
+    const coordinating = runCoordinator(cluster, streams, { signal: stop.signal });
+    const { manager, names } = cluster;
+    const tasks = async () => (await manager.streams.info(names.tasks)).state.messages;
+    await expect.poll(tasks, { timeout: 20_000 }).toBe(2);
+    stop.abort();
+    await coordinating;
+    silent.unsubscribe();
+    await owner.close();
   });
 
   it.concurrent('a shard without an owner is forgotten on request, with all that is under way, and can be made anew', async ({
