@@ -103,11 +103,26 @@ describe('the published package', () => {
     expect(whole.exported).toEqual(expect.arrayContaining(parts));
   });
 
+  /** Files of libraries and of the package, which the programs below parse once. */
+  const parsed = new Map<string, ts.SourceFile | undefined>();
+  function sharedHost(options: ts.CompilerOptions): ts.CompilerHost {
+    const host = ts.createCompilerHost(options);
+    return {
+      ...host,
+      getSourceFile(name, settings, ...rest) {
+        // The settings say whether the file is a module of CommonJS.
+        const key = `${name} ${JSON.stringify(settings)}`;
+        if (!parsed.has(key)) parsed.set(key, host.getSourceFile(name, settings, ...rest));
+        return parsed.get(key);
+      },
+    };
+  }
+
   /** Returns the codes of the compiler's errors for a file of a project that has installed the package. */
   function faultsOf(name: string, code: string, options: ts.CompilerOptions): number[] {
     const folder = realpathSync(tempFiles({ [name]: code, 'node_modules/.keep': '' }));
     symlinkSync(root, join(folder, 'node_modules', 'undrift'), 'dir');
-    const program = ts.createProgram([join(folder, name)], {
+    const settings = {
       target: ts.ScriptTarget.ES2022,
       strict: true,
       noEmit: true,
@@ -115,7 +130,8 @@ describe('the published package', () => {
       typeRoots: [join(root, 'node_modules', '@types')],
       types: ['node'],
       ...options,
-    });
+    };
+    const program = ts.createProgram([join(folder, name)], settings, sharedHost(settings));
     return ts.getPreEmitDiagnostics(program).map((fault) => fault.code);
   }
 
