@@ -308,7 +308,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     const stop = new AbortController();
     const coordinating = runCoordinator(cluster, streams, { periodMs: 50, signal: stop.signal });
     const isCoordinated = async () => (await streams.live.get('coordinator.docs'))?.operation === 'PUT';
-    await expect.poll(isCoordinated, { timeout: 5000 }).toBe(true);
+    await expect.poll(isCoordinated, { timeout: 30_000 }).toBe(true);
     await expect(forgetShard(cluster, streams, 'docs')).rejects.toThrow(
       'the shard docs has an owner that runs',
     );
@@ -327,7 +327,7 @@ describe.skipIf(noNats !== undefined)(`guards of a cluster${noNats ? `: ${noNats
     const { shards, deadLetters } = await clusterStatus(cluster, streams);
     expect({ shards, deadLetters }).toEqual({ shards: [], deadLetters: [] });
     expect(await keysOf(streams, cluster.names.control, 'shard.')).toEqual([]);
-    await expect.poll(isCoordinated, { timeout: 5000 }).toBe(false);
+    await expect.poll(isCoordinated, { timeout: 30_000 }).toBe(false);
     stop.abort();
     await coordinating;
     await resultsGone(cluster);

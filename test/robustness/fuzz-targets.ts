@@ -354,7 +354,7 @@ async function addRuns(add: Add): Promise<void> {
   };
   await writeCheckpoint(run, checkpoint, identity);
 
-  const { comparison, runs } = sampleComparison();
+  const { comparison, runs } = sampleComparison(2);
   const settings = { fingerprint: 'f1', settings: resolveSettings({ data: 'd', out: 'o', steps: 10 }) };
   add('settings of a run', { 'settings.json': JSON.stringify(settings) }, (folder) =>
     readRunSettings(folder),
