@@ -13,6 +13,8 @@ import { embeddingSpaceId } from '../models/retriever/embedding-space.ts';
 
 const ROWS = 150;
 const texts = Array.from({ length: ROWS }, (_, i) => phraseText([i, i * 7, i * 13, i * 29, i >> 3]));
+/** Words of a text. A static model takes texts of the same words for equal. */
+const words = (text: string) => text.split(' ').sort();
 const lines = (rows: readonly unknown[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 const folder = tempFiles({
   'data/corpus.jsonl': lines(texts.map((text, i) => ({ _id: `${i}`, text }))),
@@ -74,7 +76,7 @@ describe.skipIf(noPostgres !== undefined)(
 
       const fit = ['--sample', '40', '--corrector', 'ridge'];
       const slow = [MAIN, 'migrate', 'start', '--store', store, '--from', 'old', '--to', 'new', ...fit];
-      const child = spawn(process.execPath, [...slow, '--threads', '1', '--rows-per-minute', '200'], {
+      const child = spawn(process.execPath, [...slow, '--threads', '1', '--rows-per-minute', '600'], {
         cwd: folder,
       });
       const stamps = async () => {
@@ -129,7 +131,8 @@ describe.skipIf(noPostgres !== undefined)(
         view: 'notes_current',
       });
       const found = await undrift('search', '--store', store, '--mode', 'dense', '--top-k', '3', texts[9]!);
-      expect(found.results[0]).toMatchObject({ rank: 1, text: texts[9], corrected: false });
+      expect(found.results[0]).toMatchObject({ rank: 1, corrected: false });
+      expect(words(found.results[0].text)).toEqual(words(texts[9]!));
       expect(await undrift('migrate', 'cutover', '--store', store)).toMatchObject({ from, to });
       expect((await client.query('SELECT * FROM notes ORDER BY key')).rows).toEqual(before);
 
@@ -157,7 +160,7 @@ describe.skipIf(noPostgres !== undefined)(
         space: to,
       });
       const same = await undrift('search', '--store', 'copy', '--mode', 'dense', '--top-k', '3', texts[9]!);
-      expect(same.results[0]).toMatchObject({ text: texts[9] });
+      expect(words(same.results[0].text)).toEqual(words(texts[9]!));
       expect(same.results[0].score).toBeCloseTo(found.results[0].score, 4);
       expect(
         await undrift('store', 'export', '--store', 'copy', '--to', 'out', '--format', 'npy'),

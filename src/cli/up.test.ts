@@ -4,11 +4,10 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { MAIN, runUndrift } from '../../test/run-undrift.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const note = (i: number) =>
   `# Note ${i}\n\nHow to undo commit number ${i} and keep the files of branch ${i * 7}.\n`;
 const files = {
@@ -25,7 +24,7 @@ async function up(
   args: readonly string[],
   until: (stderr: string) => Promise<boolean> | boolean,
 ) {
-  const child = spawn(process.execPath, [main, 'up', ...args, '--json', '--threads', '1'], { cwd: folder });
+  const child = spawn(process.execPath, [MAIN, 'up', ...args, '--json', '--threads', '1'], { cwd: folder });
   let stdout = '';
   let stderr = '';
   let isDone = false;
@@ -41,6 +40,10 @@ async function up(
   const [code] = await once(child, 'close');
   return { code, stderr, json: stdout === '' ? undefined : JSON.parse(stdout) };
 }
+
+/** Runs `undrift up` where it cannot begin, in this process. */
+const refused = (folder: string, args: readonly string[]) =>
+  runUndrift(['up', ...args, '--json', '--threads', '1'], { cwd: folder });
 
 const address = (stderr: string) => /open (http:\S+) in a browser/.exec(stderr)?.[1];
 
@@ -80,7 +83,7 @@ describe('undrift up', () => {
     expect(stored.ids.sort()).toEqual(['a.md#1', 'e.md#1']);
 
     const other = tempFiles({ 'z.md': 'other' });
-    const { code, stderr } = await up(folder, [other, '--port', '0'], () => false);
+    const { code, stderr } = await refused(folder, [other, '--port', '0']);
     expect([code, stderr]).toEqual([
       2,
       expect.stringMatching(/has the documents of .*docs\n.*name another --store/),
@@ -101,9 +104,9 @@ describe('undrift up', () => {
       ],
       [['nowhere', '--port', '0'], /nowhere: no such file or folder/, 1],
     ] as const) {
-      const { code, stderr, json } = await up(folder, args, () => false);
+      const { code, stderr, stdout } = await refused(folder, args);
       expect(stderr).toMatch(message);
-      expect([code, json === undefined || 'error' in json]).toEqual([expected, true]);
+      expect([code, JSON.parse(stdout)]).toEqual([expected, { error: expect.anything() }]);
     }
     expect(existsSync(join(folder, 'undrift-store'))).toBe(false);
     server.close();

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, it } from 'vitest';
 import { phraseText, smallRetriever } from '../../test/small-models.ts';
 import { tempFiles } from '../../test/temp-files.ts';
 import { backfill } from '../migration/backfill.ts';
@@ -48,8 +48,11 @@ const search = async (server: RunningServer, query: string) =>
     })
   ).json();
 
+// Servers work and rest beside each other.
 describe('a server', () => {
-  it('goes on with the backfill of a migration, and shows its progress', { timeout: 60_000 }, async () => {
+  it.concurrent('goes on with the backfill of a migration, and shows its progress', {
+    timeout: 60_000,
+  }, async ({ expect }) => {
     const store = await indexed();
     await start(store);
     await serving(store, { refresh: {} }, async (server) => {
@@ -68,9 +71,9 @@ describe('a server', () => {
     await cutOver(store);
   });
 
-  it('embeds first what searches have found, and keeps what is committed when it is stopped', {
+  it.concurrent('embeds first what searches have found, and keeps what is committed when it is stopped', {
     timeout: 60_000,
-  }, async () => {
+  }, async ({ expect }) => {
     const store = await indexed();
     await start(store);
     // 16 passages of the first piece, then a rest of 16 seconds in which the server is closed.
@@ -100,7 +103,9 @@ describe('a server', () => {
     expect(found.filter((pid) => after.includes(pid))).toEqual([]);
   });
 
-  it('follows other processes into another space and back', { timeout: 60_000 }, async () => {
+  it.concurrent('follows other processes into another space and back', { timeout: 60_000 }, async ({
+    expect,
+  }) => {
     const store = await indexed();
     await serving(store, { refresh: {} }, async (server) => {
       expect((await status(server)).migration).toBeNull();
@@ -117,7 +122,9 @@ describe('a server', () => {
     });
   });
 
-  it('says what is left when other processes have embedded passages too', { timeout: 60_000 }, async () => {
+  it.concurrent('says what is left when other processes have embedded passages too', {
+    timeout: 60_000,
+  }, async ({ expect }) => {
     const store = await indexed();
     await start(store);
     await serving(store, { refresh: { rowsPerMinute: 60 } }, async (server) => {
@@ -133,7 +140,9 @@ describe('a server', () => {
     });
   });
 
-  it('leaves stale passages alone if it shall, or only reads', { timeout: 60_000 }, async () => {
+  it.concurrent('leaves stale passages alone if it shall, or only reads', { timeout: 60_000 }, async ({
+    expect,
+  }) => {
     const store = await indexed();
     await start(store);
     for (const options of [{ refresh: false as const }, { readOnly: true }]) {
