@@ -1,3 +1,5 @@
+import { RESULT_BYTES } from '../../src/cluster/streams.ts';
+
 /** Something that happens to a process now and then, at random moments. */
 export interface Failure {
   /** Mean number of times in an hour, of one process. */
@@ -122,7 +124,7 @@ export const DEFAULTS: SimulationSettings = {
   boundResults: false,
   resultStreams: 1,
   streamRate: 80e6,
-  resultBytes: 1 << 29,
+  resultBytes: RESULT_BYTES,
   networkRate: 1.1e9,
   ackSeconds: 60,
   deliveries: 5,

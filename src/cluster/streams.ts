@@ -23,7 +23,7 @@ const LEAST_WAIT_MS = 1000;
 export const LEASE_MS = 15_000;
 
 /** Room for results that wait for their owners. Workers wait when there is none. */
-const RESULT_BYTES = 1 << 28;
+export const RESULT_BYTES = 1 << 28;
 /** Age at which tasks and results are dropped, such as late ones of a shard that is no more. What was lost is still stale. */
 const MOST_AGE_MS = 24 * 3_600_000;
 /** Most dead letters that are kept. */

@@ -10,7 +10,7 @@ import { checkOptions, type GivenOptions, optionValues } from '../util/option-ta
 import type { Progress } from '../util/progress.ts';
 import { documentPieces } from './document-pieces.ts';
 import { FILL_OPTIONS } from './npm-options.ts';
-import { type PhraseRun, PhraseRuns } from './phrase-runs.ts';
+import { type BestPhrasesOptions, type FoundPhrase, PhraseRuns } from './phrase-runs.ts';
 import { softmaxOf } from './row-softmax.ts';
 
 /** Options of `PhraseIndex.build`. */
@@ -67,7 +67,7 @@ interface IndexParts {
 /**
  * Tokens of texts with their states, in which a nonparametric masked language model (NPM) finds the phrase behind a mask.
  *
- * Memory: 4 D + 14 bytes a token.
+ * Memory: 4 D + 18 bytes a token, and 8 for each token of the longest phrase.
  *
  * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
  */
@@ -198,10 +198,10 @@ export class PhraseIndex {
    */
   async fill(text: string, options: FillOptions = {}): Promise<FilledPhrase[]> {
     checkOptions(FILL_OPTIONS, options);
-    const { count, exclude, ...settings } = optionValues(FILL_OPTIONS, { ...options });
+    const { exclude, ...settings } = optionValues(FILL_OPTIONS, { ...options });
     const hidden = this.#rowsOf(exclude);
     const [found] = await this.#filled([{ ...this.#masked(text), hidden }], settings);
-    return this.#ranked(found!.candidates, { count, lengthPower: settings.lengthPower });
+    return found!.best.map((phrase) => this.#describe(phrase));
   }
 
   /**
@@ -213,19 +213,19 @@ export class PhraseIndex {
     spans: readonly MaskedSpan[],
     options: Omit<FillOptions, 'count' | 'exclude'> = {},
   ): Promise<{ readonly best: readonly number[] | undefined; readonly starts: Int32Array }[]> {
-    const settings = optionValues(FILL_OPTIONS, { ...options });
+    const settings = { ...optionValues(FILL_OPTIONS, { ...options }), count: 1 };
     const asked = spans.map((span) => ({ ...this.#maskedSpan(span), hidden: span.piece }));
-    return (await this.#filled(asked, settings)).map(({ candidates, starts }) => ({
-      best: this.#ranked(candidates, { count: 1, lengthPower: settings.lengthPower })[0]?.tokens,
+    return (await this.#filled(asked, settings)).map(({ best: [phrase], starts }) => ({
+      best: phrase && this.#describe(phrase).tokens,
       starts,
     }));
   }
 
-  /** Finds the candidates of masked texts, and the rows of the best beginnings. */
+  /** Finds the best phrases of masked texts, and the rows of the best beginnings. */
   async #filled(
     texts: readonly { ids: readonly number[]; place: number; hidden: RowRange | undefined }[],
-    { k, mostTokens, temperature }: { k: number; mostTokens: number; temperature: number },
-  ): Promise<{ candidates: PhraseRun[]; starts: Int32Array }[]> {
+    { k, temperature, ...choice }: BestPhrasesOptions & { readonly k: number; readonly temperature: number },
+  ): Promise<{ best: FoundPhrase[]; starts: Int32Array }[]> {
     const { keys, runs, search, states } = this.#parts;
     const D = states.dimension;
     const read = await states.encode(texts.map(({ ids }) => ids));
@@ -240,7 +240,7 @@ export class PhraseIndex {
     const weights = (query: number) =>
       softmaxOf(rowsOf(query), found.scores.subarray(query * found.k, (query + 1) * found.k), scale);
     return texts.map((_, i) => ({
-      candidates: runs.find(weights(2 * i), weights(2 * i + 1), mostTokens),
+      best: runs.best(weights(2 * i), weights(2 * i + 1), choice),
       starts: rowsOf(2 * i),
     }));
   }
@@ -311,38 +311,14 @@ export class PhraseIndex {
     return { start: starts[at]!, end: starts[at + 1]! };
   }
 
-  /** Adds the scores of equal phrases, and returns the best phrases. */
-  #ranked(
-    candidates: readonly PhraseRun[],
-    { count, lengthPower }: { count: number; lengthPower: number },
-  ): FilledPhrase[] {
-    const { tokens, model } = this.#parts;
-    const phrases = new Map<number, { score: number; occurrences: number; best: PhraseRun }>();
-    for (const each of candidates) {
-      const known = phrases.get(each.phrase);
-      const score = each.score * each.length ** lengthPower;
-      if (known === undefined) phrases.set(each.phrase, { score, occurrences: 1, best: each });
-      else {
-        known.score += score;
-        known.occurrences += 1;
-        if (each.score > known.best.score) known.best = each;
-      }
-    }
-    const ranked = [...phrases.values()].sort((a, b) => b.score - a.score || a.best.start - b.best.start);
-    return ranked.slice(0, count).map(({ score, occurrences, best }) => {
-      const ids = [...tokens.subarray(best.start, best.start + best.length)];
-      return {
-        phrase: model.tokenizer.decode(ids).trim(),
-        tokens: ids,
-        score,
-        occurrences,
-        best: this.#place(best),
-      };
-    });
+  /** Describes a phrase that was found. */
+  #describe({ start, length, score, runs }: FoundPhrase): FilledPhrase {
+    const tokens = [...this.#parts.tokens.subarray(start, start + length)];
+    return { phrase: this.textOf(tokens), tokens, score, occurrences: runs, best: this.#place({ start }) };
   }
 
   /** Document of an occurrence, and its first token there. */
-  #place({ start }: Pick<PhraseRun, 'start'>): FilledPhrase['best'] {
+  #place({ start }: Pick<FoundPhrase, 'start'>): FilledPhrase['best'] {
     const { ids, starts } = this.#parts;
     // The last document that begins at this row or before it.
     let [low, high] = [0, ids.length - 1];
