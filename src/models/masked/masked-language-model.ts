@@ -111,7 +111,14 @@ export class MaskedLanguageModel extends TokenModel {
       const isCopy = (name: string) => copies.has(name);
       const isFoldable = (name: string) => isHeadless && head.includes(name);
       const seed = newHead;
-      const weights = await readWeights(reader, specs, { file, headPrefix, isFoldable, seed, isCopy, onNote });
+      const weights = await readWeights(reader, specs, {
+        file,
+        headPrefix,
+        isFoldable,
+        seed,
+        isCopy,
+        onNote,
+      });
       if (isHeadless) onNote?.('the model has no head for masked tokens: a new one is trained');
       return new MaskedLanguageModel(network, tokenizer, weights, { file: join(folder, 'tokenizer.json') });
     } finally {

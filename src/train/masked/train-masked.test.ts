@@ -81,7 +81,11 @@ describe('a new model', () => {
     const said: string[] = [];
     const short = { model: at('npm', 'model'), steps: 2, evalData: 'none' } as const;
     const onNote = (note: string) => said.push(note);
-    for (const [name, seed] of [['head', 5], ['head-again', 5], ['head-other', 6]] as const)
+    for (const [name, seed] of [
+      ['head', 5],
+      ['head-again', 5],
+      ['head-other', 6],
+    ] as const)
       await train(name, { ...short, ...NO_SHAPE, seed }, { onNote });
     expect(said).toContain('the model has no head for masked tokens: a new one is trained');
     expect(bytes('head', FILES[0]!)).toEqual(bytes('head-again', FILES[0]!));
