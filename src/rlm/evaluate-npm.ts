@@ -68,7 +68,7 @@ export interface PhraseEvaluation extends SpanMeasures {
 const GROUP = 64;
 
 /** Settings of {@link PhraseEvaluator.measure}. */
-export type PhraseChoiceOptions = GivenOptions<typeof CHOICE_OPTIONS>;
+export type PhraseChoiceOptions = Omit<GivenOptions<typeof PHRASE_EVALUATION_OPTIONS>, 'limitSpans'>;
 
 /** Parts of a {@link PhraseEvaluator} besides its index. */
 interface EvaluatorParts {
