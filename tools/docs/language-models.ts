@@ -61,6 +61,12 @@ const FIGURES: Readonly<Record<string, () => string>> = {
   TRIME: () =>
     `perplexity, wikipedia: ${trime('more-knn-cache')} (kNN-LM and cache) → ${trime('external-outside')}; a model trained on next tokens, read as TRIME ` +
     `${trime('more-outside')}`,
+  NPM: () => {
+    const [before, after] = ['npm-base-phrases-0', 'npm-same-document-phrases-1'].map((name) =>
+      (100 * readResult<{ readonly exactMatch: number }>(`rlm/${name}.json`).exactMatch).toFixed(1),
+    );
+    return `masked phrases found, wikipedia: ${before} % (MiniLM) → ${after} %`;
+  },
   Atlas: () => `${jointFacts('atlas', 'emdr2')}; ${stories('atlas')}`,
 };
 
