@@ -64,5 +64,17 @@ describe.skipIf(noNats !== undefined)(`models of a cluster${noNats ? `: ${noNats
     expect(performance.now() - startMs).toBeLessThan(20_000);
   });
 
-  // The other tests wait most of their time, and have clusters of their own.
+  it('a publication that is stopped while the server is asked fails, and nothing else does', async () => {
+    const { cluster, streams } = await begin('stopped');
+    const stop = new AbortController();
+    const info = async () => {
+      stop.abort();
+      return null;
+    };
+    const asking = { ...streams, models: Object.assign(Object.create(streams.models), { info }) };
+    const published = publishModel(cluster, asking, folder, { signal: stop.signal });
+    await expect(published).rejects.toMatchObject({ name: 'AbortError' });
+    // An error that nothing listens to would come now, and fail this file.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  });
 });

@@ -84,10 +84,11 @@ async function putMissing(
   },
 ): Promise<void> {
   for (const { path, size, sha256 } of files) {
-    signal?.throwIfAborted();
     const known = await models.info(sha256);
     if (known && !known.deleted && known.size === size && hexOf(known) === sha256) continue;
     const options = { max_chunk_size: Math.min(CHUNK_BYTES, mostBytes >> 1) };
+    // A stream that is aborted from the beginning fails before anything listens to it, which would end the process.
+    signal?.throwIfAborted();
     const file = createReadStream(join(folder, path), { signal });
     const data = Readable.toWeb(file) as ReadableStream<Uint8Array>;
     const put = await models.put({ name: sha256, options }, data, { timeout: PUT_MS });
