@@ -67,7 +67,7 @@ interface IndexParts {
 /**
  * Tokens of texts with their states, in which a nonparametric masked language model (NPM) finds the phrase behind a mask.
  *
- * Memory: 4 D + 18 bytes a token, and 8 for each token of the longest phrase.
+ * Memory: 4 D + 14 bytes a token, and 8 more for each token of the longest phrase.
  *
  * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
  */

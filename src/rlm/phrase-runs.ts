@@ -28,7 +28,7 @@ const VOCABULARY = 2 ** 21;
 /**
  * Runs of whole words in the rows of documents, of which equal ones are one phrase.
  *
- * Phrases are numbered once, length by length. Memory: 10 bytes a row, and 8 more for each length of a phrase.
+ * Phrases are numbered once, length by length. Memory besides the arrays that are given: 6 bytes a row, and 8 more for each length of a phrase.
  */
 export class PhraseRuns {
   private readonly tokens: Int32Array;
