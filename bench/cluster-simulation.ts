@@ -1,7 +1,7 @@
 /**
  * Simulates clusters of many workers, without a server and without embedding:
  *
- *     npm run bench:cluster-simulation -- [--json] [--out FILE] [--case NAME,…] [--workers 1000] [--worker-crash 0.1:60] …
+ *     npm run bench:cluster-simulation -- [--json] [--out FILE] [--case NAME]… [--workers 1000] [--worker-crash 0.1:60] …
  *
  * A case is a cluster, its work, and how often processes are killed, hang and are lost. Without options all cases are simulated, and
  * written to `bench/results/cluster-simulation.json`, from which docs/guides/many-machines.md is made. Any setting of
@@ -23,12 +23,12 @@ const names = Object.keys(DEFAULTS) as (keyof SimulationSettings)[];
 const { values } = parseArgs({
   options: {
     ...RESULT_OPTIONS,
-    case: { type: 'string' },
+    case: { type: 'string', multiple: true },
     calm: { type: 'boolean', default: false },
     ...Object.fromEntries(names.map((name) => [optionOf(name), { type: 'string' as const }])),
   },
 });
-const given = values as Readonly<Record<string, string | boolean | undefined>>;
+const given = values as Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 /** Reads a setting from the text of its option. */
 function read(name: keyof SimulationSettings, text: string): number | boolean | Failure {
@@ -50,12 +50,13 @@ const changed = Object.fromEntries(
   }),
 ) as Partial<SimulationSettings>;
 const isOne = Object.keys(changed).length > 0 || values.calm;
-const wanted = values.case?.split(',');
+const wanted = values.case;
 const cases: Readonly<Record<string, SimulationSettings>> = isOne
   ? { given: { ...DEFAULTS, ...(values.calm && CALM), ...changed } }
   : Object.fromEntries(Object.entries(simulatedCases()).filter(([name]) => wanted?.includes(name) ?? true));
 for (const name of wanted ?? [])
-  if (!(name in cases)) throw new Error(`no case ${name}: ${Object.keys(simulatedCases()).join(', ')}`);
+  if (!(name in cases))
+    throw new Error(`no case ${name}; there are:\n${Object.keys(simulatedCases()).join('\n')}`);
 
 const results: SimulatedCase[] = [];
 for (const [name, settings] of Object.entries(cases)) {

@@ -13,7 +13,8 @@ export async function withCluster<T>(
   work: (cluster: Cluster | undefined) => Promise<T>,
 ): Promise<T> {
   const place = clusterPlace(options);
-  const cluster = place && (await connectPlace(place, { onNote: (note) => io.log(`note: ${note}`) }));
+  const onNote = (note: string) => io.log(`note: ${note}`);
+  const cluster = place && (await connectPlace(place, { signal: io.signal, onNote }));
   try {
     return await work(cluster);
   } finally {

@@ -52,7 +52,10 @@ async function connected(options: NatsValues, io: Io, pingMs?: number): Promise<
       help: 'give the address of the cluster: --nats nats://host:4222, or set UNDRIFT_NATS_URL',
     });
   }
-  return await connectCluster(address, { ...options, pingMs, onNote: (note) => io.log(`note: ${note}`) });
+  return await connectCluster(address, {
+    ...{ ...options, pingMs, signal: io.signal },
+    onNote: (note) => io.log(`note: ${note}`),
+  });
 }
 
 /** The command `undrift cluster worker`: embeds rows for the shards of a cluster. */
@@ -79,7 +82,7 @@ export const workerCommand = defineCommand({
     const cluster = await connected(options, io, WORKER_PING_MS);
     const began = { ms: performance.now(), cpu: process.cpuUsage() };
     try {
-      const streams = await ensureStreams(cluster);
+      const streams = await ensureStreams(cluster, { signal: io.signal });
       io.log(`worker of ${cluster.address.shown} (Ctrl-C ends)`);
       const outcome = await runWorker(cluster, streams, {
         ...computeOptions(options),
@@ -135,7 +138,7 @@ export const ownerCommand = defineCommand({
     const cluster = await connected(options, io);
     const owned: OwnedShard[] = [];
     try {
-      const streams = await ensureStreams(cluster);
+      const streams = await ensureStreams(cluster, { signal: io.signal });
       for (const { name, folder } of places) {
         const store = await Store.open(folder, { onNote: note });
         const search = new ShardSearch(store, { ...computeOptions(options), shards: places.length });
@@ -224,7 +227,7 @@ export const coordinateCommand = defineCommand({
   async run(options, io) {
     const cluster = await connected(options, io);
     try {
-      const streams = await ensureStreams(cluster);
+      const streams = await ensureStreams(cluster, { signal: io.signal });
       for (const shard of options.retry ?? []) {
         await checkShard(cluster, streams, shard);
         const blocks = await removeDeadLetters(cluster, shard);

@@ -4,7 +4,7 @@ import { JointRun } from '../train/language-methods/joint-run.ts';
 import { UsageError } from '../util/errors.ts';
 import type { GivenValues, OptionTable, OptionValues } from '../util/option-table.ts';
 import type { CommandResult } from './command.ts';
-import { Interrupted, type Io } from './io.ts';
+import type { Io } from './io.ts';
 import { findPassages, type PASSAGE_OPTIONS } from './lm-passages.ts';
 import { showNotes, showProgress } from './model-source.ts';
 import { refuseOthers } from './refuse-others.ts';
@@ -68,8 +68,6 @@ export async function answerByRun(
       },
       text: `${answer}\n`,
     };
-  } catch (error) {
-    throw io.signal.aborted ? new Interrupted() : error;
   } finally {
     await run.dispose();
   }

@@ -11,7 +11,7 @@ import { UsageError } from '../util/errors.ts';
 import { readText } from '../util/files.ts';
 import { type OptionValues, pickOptions, withoutDefaults } from '../util/option-table.ts';
 import { defineCommand } from './command.ts';
-import { Interrupted, type Io } from './io.ts';
+import type { Io } from './io.ts';
 import { CHUNK_OPTIONS, openChunkWriter } from './lm-generate-chunks.ts';
 import { answerByRun } from './lm-generate-joint.ts';
 import { type FoundPassage, findPassages, PASSAGE_OPTIONS } from './lm-passages.ts';
@@ -122,8 +122,6 @@ export const generateCommand = defineCommand({
       } finally {
         await writer?.dispose();
       }
-    } catch (error) {
-      throw io.signal.aborted ? new Interrupted() : error;
     } finally {
       await model.dispose();
     }

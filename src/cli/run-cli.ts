@@ -1,7 +1,7 @@
 import { parseCommandLine, runInvocation } from './command.ts';
 import { commandsFor } from './commands.ts';
 import { describeError } from './describe-error.ts';
-import { INTERRUPTED_EXIT_CODE, TerminalIo } from './io.ts';
+import { INTERRUPTED_EXIT_CODE, Interrupted, TerminalIo } from './io.ts';
 import { packageVersion } from './package-version.ts';
 import { checkOutputOpen, OutputError, writeOut } from './stdout.ts';
 
@@ -83,7 +83,7 @@ function stopOnSignals({ graceful }: { graceful: boolean }): { signal: AbortSign
   const controller = new AbortController();
   const handle = () => {
     if (controller.signal.aborted) process.exit(INTERRUPTED_EXIT_CODE);
-    controller.abort();
+    controller.abort(new Interrupted());
     if (graceful) process.stderr.write('\nstopping; press Ctrl-C again to stop at once\n');
     else setTimeout(() => process.exit(INTERRUPTED_EXIT_CODE), CLEANUP_MS).unref();
   };

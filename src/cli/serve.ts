@@ -108,6 +108,7 @@ async function serveShards(options: OptionValues<typeof OPTIONS>, io: Io): Promi
     ...{ port, host, maxConcurrent, shards, deadlineMs: 1000 * deadline, maxBodyBytes: maxBody },
     token: process.env.UNDRIFT_TOKEN || undefined,
     version: packageVersion(),
+    signal: io.signal,
     onNote: (note) => io.log(`note: ${note}`),
   });
   const { shown } = parseClusterAddress(place.address, place.connection);

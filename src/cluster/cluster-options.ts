@@ -46,5 +46,5 @@ export function clusterPlace({ cluster, ...given }: GivenCluster): ClusterPlace 
 /** Connects to a cluster by its place. Errors are those of `connectCluster`. */
 export const connectPlace = (
   { address, connection }: ClusterPlace,
-  options: Pick<ConnectOptions, 'onNote' | 'timeoutMs'> = {},
+  options: Pick<ConnectOptions, 'onNote' | 'timeoutMs' | 'signal'> = {},
 ): Promise<Cluster> => connectCluster(address, { ...connection, ...options });

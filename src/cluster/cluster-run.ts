@@ -16,14 +16,15 @@ const LOOK_MS = 300;
  * blocks that were given up. Repeated after a kill, it goes on.
  *
  * @throws UsageError if another process owns the shard
+ * @throws the reason of `options.signal` if it is aborted before the server has answered
  */
 export async function runOverCluster(
   keeper: ShardKeeper,
   cluster: Cluster,
   options: ClusterRunOptions = {},
 ): Promise<ClusterOutcome> {
-  const streams = await ensureStreams(cluster);
   const { signal, onNote } = options;
+  const streams = await ensureStreams(cluster, { signal });
   const before = await keeper.counts();
   let last = performance.now();
   let done = before.rows - before.stale;

@@ -4,7 +4,8 @@ import { countDeadLetters, readDeadLetters } from './dead-letters.ts';
 import { holderOf } from './lease.ts';
 import { formatRows } from './row-list.ts';
 import { readShards, type ShardRecord } from './shard-record.ts';
-import { type ClusterStreams, ensureStreams } from './streams.ts';
+import { type ClusterStreams, ensureStreams, type StreamOptions } from './streams.ts';
+import { unlessAborted } from './waiting.ts';
 import { readWorkers, type WorkerFacts } from './worker-record.ts';
 
 /** State of one shard. */
@@ -59,12 +60,16 @@ const SHOWN_LETTERS = 10;
  * Opens the streams of a cluster that exists.
  *
  * @throws UsageError if there is none of this name
+ * @throws the reason of `options.signal` once it is aborted
  */
-export async function openStreams(cluster: Cluster): Promise<ClusterStreams> {
+export async function openStreams(
+  cluster: Cluster,
+  options: Pick<StreamOptions, 'signal'> = {},
+): Promise<ClusterStreams> {
   const { manager, names, nats, address } = cluster;
   const { JetStreamApiError, JetStreamApiCodes } = nats.jetstream;
   try {
-    await manager.streams.info(names.tasks);
+    await unlessAborted(manager.streams.info(names.tasks), options.signal);
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound) {
       throw new UsageError(
@@ -76,7 +81,7 @@ export async function openStreams(cluster: Cluster): Promise<ClusterStreams> {
     }
     throw error;
   }
-  return await ensureStreams(cluster);
+  return await ensureStreams(cluster, options);
 }
 
 /** Describes a cluster. */

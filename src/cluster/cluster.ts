@@ -7,7 +7,7 @@ import { fileError } from '../util/file-error.ts';
 import { type ClusterAddress, type ConnectionSettings, parseClusterAddress } from './cluster-address.ts';
 import { type ClusterNames, clusterNames } from './cluster-names.ts';
 import { loadNats, type Nats } from './nats.ts';
-import { atMost, FAREWELL_MS } from './waiting.ts';
+import { atMost, FAREWELL_MS, unlessAborted } from './waiting.ts';
 
 /** Oldest version of a server that keeps what it acknowledges: earlier ones lose streams for good. */
 const LEAST_VERSION = [2, 10] as const;
@@ -28,6 +28,8 @@ export interface ConnectOptions extends ConnectionSettings {
    * 10,000. A worker takes longer, because nothing is read while a pass of its model runs.
    */
   readonly pingMs?: number | undefined;
+  /** Ends the wait for the first connection. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Connection to a cluster. It comes back by itself after an interruption. */
@@ -54,6 +56,7 @@ export interface Cluster {
  * @param address  such as `nats://host:4222/NAME`
  * @throws UsageError for an address or a server that cannot be used
  * @throws RuntimeError if the server cannot be reached or refuses the connection
+ * @throws the reason of `options.signal` once it is aborted
  * @throws UndriftError if the client of NATS is not installed
  */
 export async function connectCluster(address: string, options: ConnectOptions = {}): Promise<Cluster> {
@@ -62,7 +65,7 @@ export async function connectCluster(address: string, options: ConnectOptions = 
   const connection = await connect(nats, parsed, options);
   try {
     checkVersion(connection.info?.version ?? '0', parsed.shown, options.onNote);
-    const manager = await managerOf(nats, connection, parsed.shown);
+    const manager = await unlessAborted(managerOf(nats, connection, parsed.shown), options.signal);
     void watch(connection, parsed.shown, options.onNote);
     return {
       address: parsed,
@@ -88,7 +91,7 @@ export async function connectCluster(address: string, options: ConnectOptions = 
 async function connect(
   nats: Nats,
   address: ClusterAddress,
-  { timeoutMs = CONNECT_MS, pingMs = PING_MS }: ConnectOptions,
+  { timeoutMs = CONNECT_MS, pingMs = PING_MS, signal }: ConnectOptions,
 ): Promise<NatsConnection> {
   const { transport } = nats;
   const { servers, user, password, creds, ca, tls, shown } = address;
@@ -105,9 +108,14 @@ async function connect(
     ...(creds !== undefined && { authenticator: transport.credsAuthenticator(await readSecret(creds)) }),
     ...((tls || ca !== undefined) && { tls: await tlsOptions(address) }),
   };
+  const connecting = transport.connect(options);
   try {
-    return await transport.connect(options);
+    return await unlessAborted(connecting, signal);
   } catch (cause) {
+    if (signal?.aborted) {
+      void connecting.then((late) => late.close()).catch(() => {});
+      throw cause;
+    }
     throw connectError(nats, shown, cause);
   }
 }

@@ -28,6 +28,20 @@ it('a server that is not there, and one that is no server of NATS, are told with
   other.close();
 });
 
+it('a signal ends the wait for a server that does not answer', async () => {
+  const silent = createServer((socket) => void socket.on('error', () => {})).listen(0, '127.0.0.1');
+  await new Promise((resolve) => silent.once('listening', resolve));
+  const { port } = silent.address() as { port: number };
+  const stop = new AbortController();
+  const connecting = connectCluster(`nats://127.0.0.1:${port}`, { signal: stop.signal });
+  const reason = new Error('enough');
+  setTimeout(() => stop.abort(reason), 50);
+  const startMs = performance.now();
+  await expect(connecting).rejects.toBe(reason);
+  expect(performance.now() - startMs).toBeLessThan(5000);
+  silent.close();
+});
+
 it('a server that is too old is refused', async () => {
   const info = { server_id: 'X', version: '2.9.10', max_payload: 1048576, headers: true, jetstream: true };
   const old = createServer((socket) => {
@@ -60,6 +74,21 @@ describe.skipIf(noNats !== undefined)(`logins and encryption${noNats ? `: ${noNa
     await ensureStreams(cluster);
     await cluster.close();
   }
+
+  it('a signal ends the wait for the streams of a server that hangs', async () => {
+    servers = await startNats();
+    const cluster = await connectCluster(servers.address);
+    await servers.servers[0]!.freeze();
+    const stop = new AbortController();
+    const waiting = ensureStreams(cluster, { signal: stop.signal });
+    const reason = new Error('enough');
+    setTimeout(() => stop.abort(reason), 50);
+    const startMs = performance.now();
+    await expect(waiting).rejects.toBe(reason);
+    expect(performance.now() - startMs).toBeLessThan(3000);
+    servers.servers[0]!.wake();
+    await cluster.close();
+  });
 
   it('user and password are needed, come from the address or the environment, and are never printed', async () => {
     servers = await startNats({ config: 'authorization { user: "me", password: "s3cret-pass" }' });

@@ -5,8 +5,9 @@ import type { ObjectStore } from '@nats-io/obj';
 import { RuntimeError, UndriftError } from '../util/errors.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterNames } from './cluster-names.ts';
+import { unlessAborted } from './waiting.ts';
 
-/** Settings that tests shorten. */
+/** Settings of {@link ensureStreams}. Tests shorten the times. */
 export interface StreamOptions {
   /** Time after which a task or a result that nobody has worked on goes to another, in milliseconds. Default 60,000. */
   readonly ackWaitMs?: number | undefined;
@@ -14,6 +15,8 @@ export interface StreamOptions {
   readonly leaseMs?: number | undefined;
   /** Room for results that wait for their owners, in bytes. Default 268,435,456. */
   readonly resultBytes?: number | undefined;
+  /** Ends the wait for a server that does not answer or has no leader yet. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Time after which work is handed out again. */
@@ -53,9 +56,10 @@ export interface ClusterStreams {
  * name.
  *
  * @throws RuntimeError if the server refuses
+ * @throws the reason of `options.signal` once it is aborted
  */
 export async function ensureStreams(cluster: Cluster, options: StreamOptions = {}): Promise<ClusterStreams> {
-  const { ackWaitMs = ACK_WAIT_MS, leaseMs = LEASE_MS, resultBytes = RESULT_BYTES } = options;
+  const { ackWaitMs = ACK_WAIT_MS, leaseMs = LEASE_MS, resultBytes = RESULT_BYTES, signal } = options;
   const { names, nats, stream, replicas } = cluster;
   const { RetentionPolicy, DiscardPolicy, StorageType } = nats.jetstream;
   const common = { storage: StorageType.File, num_replicas: replicas };
@@ -65,7 +69,7 @@ export async function ensureStreams(cluster: Cluster, options: StreamOptions = {
     discard: DiscardPolicy.New,
     max_age: nats.transport.nanos(MOST_AGE_MS),
   };
-  return await patiently(cluster, async () => {
+  const ensure = async (): Promise<ClusterStreams> => {
     await makeStream(cluster, { ...queue, name: names.tasks, subjects: [names.taskSubject()] });
     await makeStream(cluster, {
       ...queue,
@@ -97,7 +101,8 @@ export async function ensureStreams(cluster: Cluster, options: StreamOptions = {
       ackWaitMs: waitMs,
       leaseMs: (await live.status()).ttl,
     };
-  });
+  };
+  return await patiently(cluster, ensure, signal);
 }
 
 /**
@@ -168,12 +173,12 @@ async function makeStream(
 }
 
 /** Tries again while the servers elect a leader. */
-async function patiently<T>(cluster: Cluster, work: () => Promise<T>): Promise<T> {
+async function patiently<T>(cluster: Cluster, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      return await work();
+      return await unlessAborted(work(), signal);
     } catch (cause) {
-      if (cause instanceof UndriftError) throw cause;
+      if (cause instanceof UndriftError || signal?.aborted) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
       if (
         tries === TRIES ||

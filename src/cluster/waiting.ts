@@ -14,6 +14,25 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Waits for work, but no longer than until the signal is aborted, whose reason is then thrown. The work goes on unheard. */
+export async function unlessAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return await work;
+  const stop = new AbortController();
+  work.catch(() => {});
+  try {
+    return await Promise.race([
+      work,
+      new Promise<never>((_, reject) => {
+        const end = () => reject(signal.reason);
+        if (signal.aborted) end();
+        else signal.addEventListener('abort', end, { once: true, signal: stop.signal });
+      }),
+    ]);
+  } finally {
+    stop.abort();
+  }
+}
+
 /** Waits for work that may never end because the server is gone, at most for some time. Its failure is no matter. */
 export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
   const stop = new AbortController();

@@ -10,6 +10,8 @@ import { checkToken, type HttpOptions, type RunningServer, serveApp } from './se
 export interface ServeClusterOptions extends HttpOptions, ClusterSearcherOptions {
   /** Called with a note, for example about a connection that was lost. */
   readonly onNote?: ((note: string) => void) | undefined;
+  /** Ends the wait for the server of NATS. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -22,12 +24,12 @@ export interface ServeClusterOptions extends HttpOptions, ClusterSearcherOptions
  */
 export async function serveCluster(
   place: ClusterPlace,
-  { onNote, shards, deadlineMs, ...http }: ServeClusterOptions = {},
+  { onNote, signal, shards, deadlineMs, ...http }: ServeClusterOptions = {},
 ): Promise<RunningServer> {
   checkToken(http.host ?? '127.0.0.1', http.token);
-  const cluster = await connectPlace(place, { onNote });
+  const cluster = await connectPlace(place, { onNote, signal });
   try {
-    const streams = await openStreams(cluster);
+    const streams = await openStreams(cluster, { signal });
     const metrics = new Metrics();
     const searcher = new ClusterSearcher(cluster, streams, { shards, deadlineMs });
     const routes = makeClusterRoutes({ cluster, streams, searcher, metrics });
