@@ -2,7 +2,12 @@ import type { LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { streamTextCorpus } from '../data/text-corpus.ts';
 import { MaskedLanguageModel } from '../models/masked/masked-language-model.ts';
 import { evaluateMaskedFill, type MaskedFillEvaluation } from '../rlm/evaluate-masked-fill.ts';
-import { evaluatePhrases, type PhraseEvaluation } from '../rlm/evaluate-npm.ts';
+import {
+  CHOICE_OPTIONS,
+  evaluatePhrases,
+  type PhraseChoiceOptions,
+  type PhraseEvaluation,
+} from '../rlm/evaluate-npm.ts';
 import { UsageError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { count, formatDuration } from '../util/format.ts';
@@ -26,6 +31,7 @@ const TAKEN = [
     'limitSpans',
     'fillBy',
     'documentFile',
+    ...Object.keys(CHOICE_OPTIONS),
   ],
   ...['device', 'threads'],
 ];
@@ -59,7 +65,7 @@ export async function evaluateNpm(
     readonly documentFile?: string | undefined;
     readonly device: string;
     readonly threads: number | undefined;
-  },
+  } & PhraseChoiceOptions,
   io: Io,
 ): Promise<CommandResult> {
   const given = options as GivenValues;
@@ -78,12 +84,20 @@ export async function evaluateNpm(
     ...(seenData !== undefined && { seen: texts(seenData) }),
   };
   const fillBy = options.fillBy ?? 'phrases';
+  const { k, mostTokens, temperature, lengthPower } = options;
+  const choice = { k, mostTokens, temperature, lengthPower };
+  const unread = Object.entries(choice).find(([, value]) => value !== undefined);
+  if (fillBy === 'head' && unread) {
+    throw new UsageError(`${option(unread[0])} has no meaning with ${option('fillBy', fillBy)}`, {
+      help: 'it is for choosing phrases; leave it out',
+    });
+  }
   const model = await (fillBy === 'head' ? loadHead(options.model, io) : loadModel(options.model, io));
   try {
     const found: FilledSpans =
       model instanceof MaskedLanguageModel
         ? await evaluateMaskedFill(model, texts(data), measuring)
-        : await evaluatePhrases(model, texts(data), measuring);
+        : await evaluatePhrases(model, texts(data), { ...measuring, ...choice });
     io.finishProgress();
     const { spans, ...figures } = found;
     if (documentFile !== undefined)

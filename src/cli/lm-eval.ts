@@ -1,7 +1,7 @@
 import { FAULT_OPTIONS, LAYOUT_OPTIONS } from '../data/load-options.ts';
 import { streamTextCorpus } from '../data/text-corpus.ts';
 import { resolveMethodOptions } from '../methods/contract/method-options.ts';
-import { PHRASE_EVALUATION_OPTIONS } from '../rlm/evaluate-npm.ts';
+import { CHOICE_OPTIONS, PHRASE_EVALUATION_OPTIONS } from '../rlm/evaluate-npm.ts';
 import { countScoredTokens, evaluateText } from '../rlm/evaluate-text.ts';
 import { TASK_OPTIONS, taskKind } from '../rlm/evaluation-task.ts';
 import type { SystemSpec } from '../rlm/system-spec.ts';
@@ -56,6 +56,10 @@ const NPM = 'npm';
 /** Options of measuring them. */
 const NPM_OPTIONS = {
   ...pickOptions(PHRASE_EVALUATION_OPTIONS, 'limitSpans'),
+  k: { ...CHOICE_OPTIONS.k, help: `npm: ${CHOICE_OPTIONS.k.help}` },
+  mostTokens: { ...CHOICE_OPTIONS.mostTokens, help: `npm: ${CHOICE_OPTIONS.mostTokens.help}` },
+  temperature: { ...CHOICE_OPTIONS.temperature, help: `npm: ${CHOICE_OPTIONS.temperature.help}` },
+  lengthPower: { ...CHOICE_OPTIONS.lengthPower, help: `npm: ${CHOICE_OPTIONS.lengthPower.help}` },
   seenData: {
     type: 'text',
     value: 'file',

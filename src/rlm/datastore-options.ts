@@ -3,7 +3,7 @@ import type { LanguageModel } from '../models/language/language-model.ts';
 import { UsageError } from '../util/errors.ts';
 import { count } from '../util/format.ts';
 import { option, tellNote } from '../util/option-name.ts';
-import type { OptionTable, OptionValues } from '../util/option-table.ts';
+import type { GivenValues, OptionTable, OptionValues } from '../util/option-table.ts';
 import { documentSegments } from './evaluate-text.ts';
 import { type LanguageSystem, type ScoreOptions, type Segment, scoredTokens } from './language-system.ts';
 import { withRandomTokens } from './random-tokens.ts';
@@ -98,13 +98,26 @@ async function openDatastore(
 }
 
 /**
- * Checks the options of a datastore together.
+ * Checks the options of a datastore, and of the text to tune on, together.
  *
- * @throws UsageError for an option that has no meaning without a datastore
+ * @throws UsageError for an option that has no meaning without a datastore or without such a text
  */
-export function checkDatastoreOptions({ datastore, knnTokens }: DatastoreValues): void {
-  if (datastore === undefined && knnTokens !== 'own')
-    throw new UsageError(`${option('knnTokens')} has no meaning without ${option('datastore')}`);
+export function checkDatastoreOptions(options: DatastoreValues & OptionValues<typeof TUNING_OPTIONS>): void {
+  const { datastoreShare, knnK, knnTokens } = DATASTORE_OPTIONS;
+  const { tuneTokens } = TUNING_OPTIONS;
+  if (options.datastore === undefined)
+    refuseChanged(options, { datastoreShare, knnK, knnTokens }, `without ${option('datastore')}`);
+  if (options.tuneData === undefined) refuseChanged(options, { tuneTokens }, `without ${option('tuneData')}`);
+}
+
+/** Refuses options with another value than their default. @throws UsageError for the first of them */
+function refuseChanged(
+  options: GivenValues,
+  table: Readonly<Record<string, { readonly default: unknown }>>,
+  because: string,
+): void {
+  const changed = Object.keys(table).filter((name) => options[name] !== table[name]!.default);
+  refuseGiven(options, changed, because);
 }
 
 /**

@@ -153,6 +153,19 @@ describe('evaluatePhrases', () => {
     );
     const written = readFileSync(documentFile, 'utf8').trimEnd().split('\n');
     expect(written.map((line) => JSON.parse(line))).toEqual(spans);
+    const choice = { k: 3, mostTokens: 2, temperature: 0.3, lengthPower: 0.5 };
+    const { spans: others, ...chosen } = await evaluatePhrases(retriever, DOCUMENTS, {
+      ...{ ...choice, seen: SEEN, threads: 1 },
+    });
+    expect(others.map(({ found }) => found)).not.toEqual(spans.map(({ found }) => found));
+    const asked = {
+      ...{ ...given, method: 'npm' },
+      ...Object.fromEntries(Object.entries(choice).map(([name, value]) => [name, String(value)])),
+    };
+    expect((await runCommand(lmEvalCommand, asked)).json).toMatchObject(chosen);
+    await expect(runCommand(lmEvalCommand, { ...asked, fillBy: 'head' })).rejects.toThrow(
+      /k has no meaning with fillBy: 'head'/,
+    );
     await expect(runCommand(lmEvalCommand, { ...given, method: 'npm', stride: '4' })).rejects.toThrow(
       /takes no stride/,
     );

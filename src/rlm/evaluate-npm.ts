@@ -23,7 +23,7 @@ import { type MaskedSpan, PhraseIndex } from './npm.ts';
 import { FILL_OPTIONS } from './npm-options.ts';
 
 /** How phrases are chosen. */
-const CHOICE_OPTIONS = pickOptions(FILL_OPTIONS, 'k', 'mostTokens', 'temperature', 'lengthPower');
+export const CHOICE_OPTIONS = pickOptions(FILL_OPTIONS, 'k', 'mostTokens', 'temperature', 'lengthPower');
 
 /** Options of {@link evaluatePhrases}. */
 export const PHRASE_EVALUATION_OPTIONS = {

@@ -120,8 +120,13 @@ const memoriesOf = ({ localMemory, longTokens, externalInside, knnK }: Values): 
 function checkTogether(options: Values): void {
   const { datastore, localMemory, longTokens, externalInside, tuneData } = options;
   checkDatastoreOptions(options);
-  if (datastore === undefined)
+  if (datastore === undefined) {
     refuseGiven(options, ['externalTemperature', 'externalLambda'], `without ${option('datastore')}`);
+    if (!externalInside)
+      throw new UsageError(
+        `${option('externalInside', false)} has no meaning without ${option('datastore')}`,
+      );
+  }
   if (tuneData !== undefined) {
     const chosen = ['memoryTemperature', 'externalTemperature', 'externalLambda'] as const;
     refuseGiven(options, chosen, `with ${option('tuneData')}, which chooses it`);
@@ -131,12 +136,18 @@ function checkTogether(options: Values): void {
       help: `leave out ${option('localMemory', false)}, or give ${option('longTokens')} or ${option('datastore')}`,
     });
   }
+  const isInside = localMemory || longTokens > 0 || (datastore !== undefined && externalInside);
+  if (!isInside) {
+    const without = [option('localMemory', false), option('externalInside', false)].join(' and ');
+    refuseGiven(options, ['memoryTemperature'], `with ${without}: the softmax has no memory`);
+  }
   const mixes = tuneData !== undefined || (options.externalLambda ?? 0) > 0;
   if (datastore !== undefined && !externalInside && !mixes) {
     throw new UsageError(`${option('externalInside', false)} leaves the datastore unread`, {
       help: `give ${option('externalLambda')}, or tune it with ${option('tuneData', 'dev.jsonl')}`,
     });
   }
+  if (!mixes) refuseGiven(options, ['externalTemperature'], `unless ${option('externalLambda')} is above 0`);
 }
 
 async function tuned(

@@ -246,6 +246,22 @@ describe('the kind of system', () => {
     [{ externalLambda: 0.2 }, /externalLambda has no meaning without datastore/],
     [{ tuneData: 'dev.jsonl', memoryTemperature: 1 }, /memoryTemperature has no meaning with tuneData/],
     [{ localMemory: false }, /there is no memory/],
+    [{ externalInside: false }, /externalInside.* has no meaning without datastore/],
+    [{ knnK: 5 }, /knnK has no meaning without datastore/],
+    [{ datastoreShare: 0.5 }, /datastoreShare has no meaning without datastore/],
+    [{ tuneTokens: 10 }, /tuneTokens has no meaning without tuneData/],
+    [
+      { datastore: 'store', externalTemperature: 2 },
+      /externalTemperature has no meaning unless externalLambda/,
+    ],
+    [{ datastore: 'store', externalInside: false }, /leaves the datastore unread/],
+    [
+      {
+        ...{ datastore: 'store', localMemory: false, externalInside: false },
+        ...{ externalLambda: 0.2, memoryTemperature: 2 },
+      },
+      /memoryTemperature has no meaning with .*: the softmax has no memory/,
+    ],
   ])('refuses %j', async (options, message) => {
     await expect(trime.open(model, options, context)).rejects.toThrow(message);
   });
