@@ -2,17 +2,20 @@
  * Measures NPM: encoders that find the phrase behind a mask in texts, beside masked language models that write it token by token.
  *
  *     npx tsx bench/rlm/npm.ts DATA WORK [--arms base,more,same-document,random,detached] [--seeds 1,2,3] [--model MODEL] [--base-steps 6000]
- *         [--steps 1500] [--base-batch 32] [--batch 8] [--window 128] [--hidden 256] [--layers 4] [--base-lr 1e-3] [--lr 3e-4] [--dev-spans 200]
- *         [--spans 2000] [--test-documents 0] [--threads 2] [--out bench/results/rlm]
+ *         [--steps 1500] [--base-batch 32] [--batch 8] [--batch-documents 1] [--temperature 1] [--window 128] [--hidden 256] [--layers 4]
+ *         [--base-lr 1e-3] [--lr 3e-4] [--dev-spans 200] [--spans 2000] [--test-documents 0] [--threads 2] [--out bench/results/rlm]
  *
  * DATA holds train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz with long documents. WORK takes the runs. A masked language model is trained first,
  * the base of all arms: from nothing, or from MODEL, whose missing head for masks it trains:
  *
  *     base              the base as it is
- *     more              trained on as a masked language model, in as many steps of as many tokens as the other arms
+ *     more              trained on as a masked language model, in as many steps
  *     same-document     NPM, batches of pieces of one document
  *     random            NPM, batches of random pieces
  *     detached          NPM, no gradient to the tokens that are searched
+ *
+ * A step reads at most as many tokens in each arm: NPM reads its pieces twice, so `more` has twice as many. But a batch of one document is as large as
+ * the document. Of articles of 500 tokens, it has half of what a random batch has; --batch-documents 2 makes them alike.
  *
  * `base` and `more` are read in two ways: by their head, which is told the length of each span, and as encoders that find phrases (untrained
  * keys). Spans of the test split are drawn as in training and masked one at a time; phrases are found in all other pieces of all documents of
@@ -48,6 +51,8 @@ const { values, positionals } = parseArgs({
     steps: { type: 'string', default: '1500' },
     'base-batch': { type: 'string', default: '32' },
     batch: { type: 'string', default: '8' },
+    'batch-documents': { type: 'string', default: '1' },
+    temperature: { type: 'string', default: '1' },
     window: { type: 'string', default: '128' },
     hidden: { type: 'string', default: '256' },
     layers: { type: 'string', default: '4' },
@@ -87,7 +92,13 @@ const base = {
     ? { model: basename(values.model) }
     : { hidden: number('hidden'), layers: number('layers') }),
 };
-const trained = { base, steps: number('steps'), batch: number('batch'), lr: number('lr'), threads };
+const [batchDocuments, temperature] = [number('batch-documents'), number('temperature')];
+const trained = {
+  ...{ base, steps: number('steps'), batch: number('batch'), lr: number('lr'), threads },
+  // Results from before these options stay valid.
+  ...(batchDocuments !== 1 && { batchDocuments }),
+  ...(temperature !== 1 && { temperature }),
+};
 const settings = {
   ...{ data: basename(dataFolder), ...trained, devSpans: number('dev-spans'), spans: number('spans') },
   testDocuments: number('test-documents'),
@@ -140,7 +151,14 @@ async function trainArm(arm: string, seed: number): Promise<string> {
     const evalEvery = Math.ceil(trained.steps / 5);
     return training === 'masked'
       ? trainMasked({ ...shared, batchSize: 2 * trained.batch, evalEvery }, callbacks)
-      : trainNpm({ ...shared, batchSize: trained.batch, evalEvery, ...training }, callbacks);
+      : trainNpm(
+          {
+            ...{ ...shared, batchSize: trained.batch, evalEvery, temperature },
+            ...(training.batching !== 'random' && { batchDocuments }),
+            ...training,
+          },
+          callbacks,
+        );
   });
 }
 

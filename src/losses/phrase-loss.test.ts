@@ -74,6 +74,18 @@ describe('phraseLoss', () => {
     );
     expect(loss).toBeCloseTo(2 * Math.log(2), 6);
   });
+
+  it('divides the scores by the temperature', async () => {
+    const lossOf = async (keys: readonly number[], temperature?: number) =>
+      (
+        await lossAndGradients({ ...states, ...targets, keys: f32([K, D], [...keys]) }, (t) => ({
+          loss: phraseLoss(t as never, t as never, { temperature }).loss,
+        }))
+      ).loss;
+    const shrunk = golden.keys.map((value) => value * 0.25);
+    expect(await lossOf(shrunk, 0.25)).toBeCloseTo(golden.cases[0]!.loss, 5);
+    expect(await lossOf(shrunk)).not.toBeCloseTo(golden.cases[0]!.loss, 1);
+  });
 });
 
 describe('multiPositiveSoftmax', () => {

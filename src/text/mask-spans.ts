@@ -38,6 +38,7 @@ export function maskableShare(phrases: SharedPhrases, continues: Uint8Array): nu
  *
  * @param continues  u8[V]: tokens that continue a word (see `wordContinuations`)
  * @param options.mostSpans  spans of a sequence at most. Default 32
+ * @param options.isEligible  tells whether a shared phrase may be masked. Default all
  * @returns spans in the order of the sequences and of their places
  * @paper Min et al. 2023: "Nonparametric Masked Language Modeling"
  */
@@ -45,14 +46,19 @@ export function drawSpans(
   phrases: SharedPhrases,
   continues: Uint8Array,
   key: RngKey,
-  { mostSpans = MOST_SPANS }: { readonly mostSpans?: number } = {},
+  {
+    mostSpans = MOST_SPANS,
+    isEligible = () => true,
+  }: { readonly mostSpans?: number; readonly isEligible?: (span: SharedSpan) => boolean } = {},
 ): SharedSpan[] {
   const next = drawer(key);
   const uses = new Map<string, number>();
   const phraseOf = (span: SharedSpan) => `${span.length} ${phrases.phrase(span)}`;
   return phrases.sequences.flatMap((tokens, sequence) => {
     const places = Array.from({ length: phrases.mostTokens }, (_, n) =>
-      placesOf(phrases, continues, { sequence, length: n + 1 }),
+      placesOf(phrases, continues, { sequence, length: n + 1 }).filter((start) =>
+        isEligible({ sequence, start, length: n + 1 }),
+      ),
     );
     // One token of padding at each end.
     const masked = new Uint8Array(tokens.length + 2);

@@ -101,14 +101,26 @@ export function documentGroups(documents: ArrayLike<number>, most: number): numb
   return groups;
 }
 
-/** Batches that are given groups of windows, in another order in each epoch. Windows of no group are in no batch. */
+/**
+ * Batches of given groups of windows, in another order in each epoch. Windows of no group are in no batch.
+ *
+ * @param options.share  groups that share a batch, other ones in each epoch. Default 1
+ */
 export const groupBatcher = (
   groups: readonly ArrayLike<number>[],
-  { seed }: Pick<BatcherOptions, 'seed'>,
-): WindowBatcher => ({
-  perEpoch: groups.length,
-  batches: (epoch) => shuffled(groups, seed, epoch),
-});
+  { seed, share = 1 }: Pick<BatcherOptions, 'seed'> & { readonly share?: number },
+): WindowBatcher => {
+  const perEpoch = Math.ceil(groups.length / share);
+  return {
+    perEpoch,
+    batches(epoch) {
+      const order = shuffled(groups, seed, epoch);
+      return Array.from({ length: perEpoch }, (_, i) =>
+        order.slice(i * share, (i + 1) * share).flatMap((group) => Array.from(group)),
+      );
+    },
+  };
+};
 
 /**
  * Batches of long sequences, each of which is cut into windows. A batch has whole sequences, with their windows in order. Sequences of

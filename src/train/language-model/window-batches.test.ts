@@ -180,5 +180,11 @@ describe('documentGroups', () => {
     for (const each of epochs) expect([...each].sort((a, b) => a[0]! - b[0]!)).toEqual(groups);
     expect(epochs[0]).not.toEqual(epochs[1]);
     expect(batcher.batches(0).map((each) => [...Array.from(each)])).toEqual(epochs[0]);
+    // Three groups a batch: the same order, and two groups in the last batch.
+    const shared = groupBatcher(groups, { seed: 1, share: 3 });
+    expect(shared.perEpoch).toBe(7);
+    const together = shared.batches(0).map((each) => [...Array.from(each)]);
+    expect(together.flat()).toEqual(epochs[0]!.flat());
+    expect(together.map(({ length }) => length)).toEqual([9, 9, 9, 9, 9, 9, 6]);
   });
 });

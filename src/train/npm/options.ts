@@ -2,7 +2,7 @@ import { TRAIN_COMPUTE_NAMES } from '../../runtime/compute-options.ts';
 import { type GivenOptions, type OptionTable, pickOptions } from '../../util/option-table.ts';
 import { LANGUAGE_MODEL_OPTIONS, type LanguageModelTrainOptions } from '../language-model/options.ts';
 import { TEXT_OPTIONS } from '../model-options.ts';
-import { EVALUATION_OPTIONS } from '../run-options.ts';
+import { EVALUATION_OPTIONS, OPTIMISATION_OPTIONS } from '../run-options.ts';
 
 const GROUP = { group: 'NPM' } as const;
 
@@ -72,6 +72,17 @@ const OWN = {
     default: 'same-document',
     help: 'pieces that share a batch: those of one document, or random ones (an ablation)',
   },
+  /** Batching by document: documents that share a batch, each with up to `batchSize` pieces, ≥ 1. Default 1. */
+  batchDocuments: {
+    ...GROUP,
+    type: 'integer',
+    value: 'n',
+    min: 1,
+    defaultHelp: '1',
+    help: 'same-document batching: documents that share a batch, each with up to --batch-size pieces; phrases are looked for in all of them',
+  },
+  /** Softmax temperature τ, by which scores are divided, besides √D. Default 1, as in the paper. */
+  temperature: { ...OPTIMISATION_OPTIONS.temperature, default: 1 },
   /** Whether the states of the tokens that are searched get no gradient, for ablations. Default false. */
   detachKeys: {
     ...GROUP,

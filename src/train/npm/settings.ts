@@ -1,3 +1,5 @@
+import { UsageError } from '../../util/errors.ts';
+import { option } from '../../util/option-name.ts';
 import {
   type TextRunRules,
   type TextSettings,
@@ -12,6 +14,9 @@ export const NPM_METHOD = 'npm';
 export interface NpmSettings extends TextSettings {
   readonly method: typeof NPM_METHOD;
   readonly batching: (typeof NPM_BATCHINGS)[number];
+  /** Documents that share a batch; null for random batches. */
+  readonly batchDocuments: number | null;
+  readonly temperature: number;
   readonly detachKeys: boolean;
 }
 
@@ -31,5 +36,15 @@ const RULES: TextRunRules = {
  */
 export function resolveNpmSettings(given: NpmTrainOptions): NpmSettings {
   const { settings } = textRunSettings(NPM_TRAIN_OPTIONS, given, RULES);
-  return { ...settings, method: NPM_METHOD } as unknown as NpmSettings;
+  const { batching, batchDocuments } = settings as unknown as NpmSettings;
+  if (batching === 'random' && batchDocuments !== null) {
+    throw new UsageError(`${option('batchDocuments')} has no meaning with ${option('batching', batching)}`, {
+      help: `leave it out, or give ${option('batching', 'same-document')}`,
+    });
+  }
+  return {
+    ...settings,
+    method: NPM_METHOD,
+    batchDocuments: batching === 'random' ? null : (batchDocuments ?? 1),
+  } as unknown as NpmSettings;
 }

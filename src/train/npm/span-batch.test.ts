@@ -71,6 +71,38 @@ it('a batch has two masks a span, and as right tokens the ends of its phrase in 
   expect(seen).toBeGreaterThan(40);
 });
 
+it('with several documents it masks what the document repeats, and looks for it in all of them', () => {
+  const others = ['a cold wind blew', 'the red fox saw a cold wind'].map((text) => tokenizer.encodeRaw(text));
+  const all = [...pieces.slice(0, 2), ...others];
+  const contains = (piece: Int32Array, phrase: readonly number[]) =>
+    piece.some((_, at) => phrase.every((id, i) => piece[at + i] === id));
+  let [spanned, abroad] = [0, 0];
+  for (let step = 0; step < 20; step++) {
+    const { masked, keys, spans, feeds } = spanBatch(all, model, rngKey(1, step, 'npm/spans'), [4, 4, 7, 7]);
+    const K = keys.batch * keys.tokens;
+    for (let v = 0; v < spans; v++) {
+      const [starts, ends] = ['startsHere', 'endsHere'].map((name) => {
+        const marks = (feeds[`spans/${name}`]!.data as Uint8Array).subarray(v * K, (v + 1) * K);
+        return [...marks.keys()].filter((k) => marks[k] === 1);
+      }) as [number[], number[]];
+      const own = Math.floor(Number((feeds['spans/first']!.data as BigInt64Array)[v]) / masked.tokens);
+      const phrase = [...keys.ids.subarray(starts[0]!, ends[0]! + 1)];
+      // The neighbour in the document has the phrase; right tokens are those of every other piece.
+      expect(contains(all[own ^ 1]!, phrase)).toBe(true);
+      const found = new Set(starts.map((at) => Math.floor(at / keys.tokens)));
+      const wanted = [0, 1, 2, 3].filter((s) => s !== own && contains(all[s]!, phrase));
+      expect([...found].sort()).toEqual(wanted);
+      const allowed = (feeds['spans/allowed']!.data as Uint8Array).subarray(v * K, (v + 1) * K);
+      const tokens = all.reduce((sum, piece, s) => sum + (s === own ? 0 : piece.length), 0);
+      expect(allowed.reduce((sum, each) => sum + each, 0)).toBe(tokens);
+      spanned += 1;
+      if (wanted.length > 1) abroad += 1;
+    }
+  }
+  expect(spanned).toBeGreaterThan(40);
+  expect(abroad).toBeGreaterThan(10);
+});
+
 it('a batch without spans has a loss of 0, and the loss of others is that of an untrained model', async () => {
   const graph = new Graph('spans');
   graph.output('loss', spanLoss(graph, model, retriever.declare(graph)).loss);

@@ -2,7 +2,12 @@ import { multiplyDims } from '../../graph/dims.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { gather, reshape } from '../../graph/ops.ts';
 import type { Tensor } from '../../graph/tensor.ts';
-import { type PhraseLoss, type PhraseTargets, phraseLoss } from '../../losses/phrase-loss.ts';
+import {
+  type PhraseLoss,
+  type PhraseLossOptions,
+  type PhraseTargets,
+  phraseLoss,
+} from '../../losses/phrase-loss.ts';
 import type { MaskedEncoder } from '../../models/retriever/masked-encoder.ts';
 import type { PaddedTokens } from '../../models/retriever/token-feeds.ts';
 import { tokenInputs } from '../../models/retriever/token-inputs.ts';
@@ -10,7 +15,7 @@ import type { DeclaredParameters } from '../../nn/parameters.ts';
 import { type HostTensor, hostTensor } from '../../runtime/host-tensor.ts';
 import { drawSpans, maskSpans } from '../../text/mask-spans.ts';
 import { padSequences } from '../../text/pad-batch.ts';
-import { SharedPhrases } from '../../text/shared-phrases.ts';
+import { SharedPhrases, type SharedSpan } from '../../text/shared-phrases.ts';
 import type { RngKey } from '../../util/rng.ts';
 
 /** Names of the two batches of a step, as inputs of its program. */
@@ -27,10 +32,11 @@ export interface SpanBatch {
 }
 
 /**
- * Masks spans of the pieces of a batch, as `drawSpans` says.
+ * Masks spans of the pieces of a batch, as `drawSpans` says. Phrases are looked for in all other pieces.
  *
  * @param pieces  token ids of each piece, without special tokens
  * @param key  key of the spans
+ * @param documents  document of each piece: only phrases that another piece of the same document has are masked. Default one for all
  */
 export function spanBatch(
   pieces: readonly Int32Array[],
@@ -41,9 +47,11 @@ export function spanBatch(
     excluded,
   }: Pick<MaskedEncoder, 'wrapper' | 'mask' | 'continues' | 'excluded'>,
   key: RngKey,
+  documents?: ArrayLike<number>,
 ): SpanBatch {
   const phrases = new SharedPhrases(pieces, { excluded });
-  const spans = drawSpans(phrases, continues, key);
+  const isEligible = documents && sharedInDocument(pieces, documents, excluded);
+  const spans = drawSpans(phrases, continues, key, { ...(isEligible && { isEligible }) });
   const wrapped = (ids: ArrayLike<number>) => [...before, ...Array.from(ids), ...after];
   const ofPiece = pieces.map((tokens, s) =>
     maskSpans(
@@ -89,6 +97,23 @@ export function spanBatch(
   };
 }
 
+/** Returns a function that tells whether another piece of the same document has the phrase of a span. */
+function sharedInDocument(
+  pieces: readonly Int32Array[],
+  documents: ArrayLike<number>,
+  excluded: ReadonlySet<number>,
+): (span: SharedSpan) => boolean {
+  const groups = new Map<number, Int32Array[]>();
+  const places = pieces.map((piece, sequence) => {
+    const group = groups.get(documents[sequence]!) ?? [];
+    groups.set(documents[sequence]!, group);
+    return group.push(piece) - 1;
+  });
+  const phrases = new Map([...groups].map(([id, own]) => [id, new SharedPhrases(own, { excluded })]));
+  return ({ sequence, start, length }) =>
+    phrases.get(documents[sequence]!)!.phrase({ sequence: places[sequence]!, start, length }) >= 0;
+}
+
 /** Loss of a batch in a graph, with the inputs that it reads. */
 export interface SpanLoss extends PhraseLoss {
   readonly targets: PhraseTargets;
@@ -103,10 +128,7 @@ export function spanLoss(
   graph: Graph,
   { encoder, prefix }: Pick<MaskedEncoder, 'encoder' | 'prefix'>,
   declared: DeclaredParameters,
-  {
-    dropoutRatio = 0,
-    detached = false,
-  }: { readonly dropoutRatio?: number; readonly detached?: boolean } = {},
+  { dropoutRatio = 0, ...options }: { readonly dropoutRatio?: number } & PhraseLossOptions = {},
 ): SpanLoss {
   const inputs = [MASKED, KEYS].map((name) => tokenInputs(declared, name, { dropout: dropoutRatio > 0 }));
   const vectors = encoder.tokenVectors((name) => declared.get(`${prefix}${name}`), inputs, { dropoutRatio });
@@ -121,5 +143,5 @@ export function spanLoss(
     endsHere: marks('endsHere'),
   };
   const states = { starts: statesAt('first'), ends: statesAt('second'), keys };
-  return { ...phraseLoss(states, targets, { detached }), targets };
+  return { ...phraseLoss(states, targets, options), targets };
 }

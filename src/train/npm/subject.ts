@@ -49,7 +49,7 @@ const DESCRIPTION =
 export function npmSubject(parts: NpmParts): Subject<SpanBatch> {
   const { settings, retriever, model, texts, batches, evaluation, compute } = parts;
   const { specs, weights } = retriever;
-  const { seed, dropout, precision, detachKeys: detached, out } = settings;
+  const { seed, dropout, precision, detachKeys: detached, temperature, out } = settings;
   const feeder = new TokenFeeds(model.encoder.vocabSize);
   const tokensOf = ({ masked, keys }: SpanBatch) => feeder.feeds({ masked, keys });
   const stepsBefore = retriever.trainedSteps;
@@ -63,7 +63,7 @@ export function npmSubject(parts: NpmParts): Subject<SpanBatch> {
     async start({ gradientBuffers, lossScale, gradientCheckpointing, ledger }) {
       const graph = new Graph('train-npm');
       const declared = retriever.declare(graph);
-      const { loss } = spanLoss(graph, model, declared, { dropoutRatio: dropout, detached });
+      const { loss } = spanLoss(graph, model, declared, { dropoutRatio: dropout, temperature, detached });
       graph.output('loss', loss);
       outputGradients(scaledLoss(loss, { lossScale }), { gradientCheckpointing }, declared.targets);
       const program = await Program.compile(graph, { ...compute, precision });
@@ -146,7 +146,8 @@ class PhraseMeasure {
   async #compile(): Promise<Program> {
     const { retriever, model, compute, settings } = this.#parts;
     const graph = new Graph('measure-npm');
-    const result = spanLoss(graph, model, retriever.declare(graph));
+    const { temperature } = settings;
+    const result = spanLoss(graph, model, retriever.declare(graph), { temperature });
     graph.output('loss', result.loss);
     graph.output('found', foundPhrases(result));
     return await Program.compile(graph, { ...compute, precision: settings.precision });

@@ -66,6 +66,7 @@ describe('a new model', () => {
     );
     expect(settings).toMatchObject({
       ...{ method: 'npm', model: 'transformer', batching: 'same-document', detachKeys: false },
+      ...{ batchDocuments: 1, temperature: 1 },
       ...{ lr: 0.003, window: 32, batchSize: 4 },
     });
     expect(ledger.trainingTokens).toBeGreaterThan(5000);
@@ -108,11 +109,14 @@ describe('a new model', () => {
   });
 });
 
-it('random batches, and keys without gradients, give other weights', async () => {
+it('random batches, several documents, a temperature, and keys without gradients give other weights', async () => {
   await train('same', { steps: 3, evalData: 'none' });
   await train('random', { steps: 3, evalData: 'none', batching: 'random' });
   await train('detached', { steps: 3, evalData: 'none', detachKeys: true });
-  const [same, ...others] = ['same', 'random', 'detached'].map((name) => bytes(name, FILES[0]!));
+  await train('several', { steps: 3, evalData: 'none', batchDocuments: 3 });
+  await train('cold', { steps: 3, evalData: 'none', temperature: 0.3 });
+  const names = ['same', 'random', 'detached', 'several', 'cold'];
+  const [same, ...others] = names.map((name) => bytes(name, FILES[0]!));
   for (const each of others) expect(each.equals(same!)).toBe(false);
 }, 60_000);
 
@@ -121,6 +125,7 @@ it.each<[Partial<NpmTrainOptions>, RegExp]>([
   [{ batching: 'wide' as never }, /batching .*same-document, random/],
   [{ lora: 4 }, /lora keeps weights of a model as they are/],
   [{ batchSize: 1 }, /batchSize/],
+  [{ batching: 'random', batchDocuments: 2 }, /batchDocuments has no meaning with batching: 'random'/],
   [{ keyHeads: 2 } as never, /keyHeads/],
   [
     { data: at('short.jsonl') },

@@ -10,6 +10,7 @@ import { MASKED_SHARE, maskableShare } from '../../text/mask-spans.ts';
 import { SharedPhrases } from '../../text/shared-phrases.ts';
 import { TextPieces } from '../../text/text-pieces.ts';
 import { DataError } from '../../util/errors.ts';
+import { evenlySpaced } from '../../util/evenly-spaced.ts';
 import { count } from '../../util/format.ts';
 import { option } from '../../util/option-name.ts';
 import { rngKey } from '../../util/rng.ts';
@@ -50,8 +51,8 @@ const LEAST_MASKABLE = 0.05;
  *
  *     out/settings.json  metrics.jsonl  tensorboard/  checkpoint/  model/  and with LoRA adapter/
  *
- * Documents are cut into pieces. The pieces of a batch are of one document. Spans that another piece of the batch has too are replaced by two
- * masks, and the model learns to find them there by their first and last tokens (see `phraseLoss` and `drawSpans`). Groups of pieces in which
+ * Documents are cut into pieces. The pieces of a batch are of one document, or of a few. Spans that another piece of their document has too are
+ * replaced by two masks, and the model learns to find them there by their first and last tokens (see `phraseLoss` and `drawSpans`). Groups of pieces in which
  * less than 5 % of the tokens can be masked are left out.
  *
  * The same options, texts and number of threads give the same bytes on the same machine. So does a run that was stopped or killed, and
@@ -168,7 +169,7 @@ function trainingBatches(
   file: string,
 ): { batches: WindowBatches<SpanBatch>; note: string } {
   const pieces = piecesOf({ tokens, rows: train }, model, settings);
-  const { batching, batchSize, seed } = settings;
+  const { batching, batchSize, batchDocuments, seed } = settings;
   const groups = maskableGroups(pieces, model, settings);
   if (groups.length === 0) {
     throw new DataError('no document repeats a phrase between two of its pieces', {
@@ -179,13 +180,14 @@ function trainingBatches(
   const isRandom = batching === 'random';
   const batcher = isRandom
     ? randomBatcher(pieces.lengths, { batchSize, seed })
-    : groupBatcher(groups, { seed });
+    : groupBatcher(groups, { seed, share: batchDocuments ?? 1 });
   const source = {
     batch: (chosen: ArrayLike<number>, draw: number) =>
       spanBatch(
         Array.from(chosen, (piece) => pieces.tokens(piece)),
         model,
         rngKey(seed, draw, 'npm/spans'),
+        (batchDocuments ?? 1) > 1 ? Array.from(chosen, (piece) => pieces.rows[piece]!) : undefined,
       ),
   };
   const note = isRandom
@@ -206,11 +208,7 @@ function evaluationBatches(
   const size = (group: readonly number[]) => group.reduce((sum, piece) => sum + pieces.lengths[piece]!, 0);
   const total = groups.reduce((sum, group) => sum + size(group), 0);
   const picked = Math.max(1, Math.floor(Math.min(1, settings.evalTokens / total) * groups.length));
-  const chosen =
-    groups.length === 0
-      ? []
-      : Array.from({ length: picked }, (_, i) => groups[Math.floor((i * groups.length) / picked)]!);
-  return chosen
+  return evenlySpaced(groups, picked)
     .map((group, i) =>
       spanBatch(
         group.map((piece) => pieces.tokens(piece)),
