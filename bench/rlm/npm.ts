@@ -19,7 +19,8 @@
  *
  * `base` and `more` are read in two ways: by their head, which is told the length of each span, and as encoders that find phrases (untrained
  * keys). Spans of the test split are drawn as in training and masked one at a time; phrases are found in all other pieces of all documents of
- * that split. Temperature and power of the length are tuned on the validation split. The test split is read once for each reading, the same
+ * that split. Temperature and power of the length are tuned on the validation split: with --test-documents, on as many documents of it, since the
+ * best ones depend on the number of tokens that are searched. The test split is read once for each reading, the same
  * spans each time. Spans of two tokens or more whose phrase the training split lacks are counted apart.
  *
  * Each reading writes OUT/npm-ARM-READING-SEED.json, and is not run again while that file has its settings; runs go on from checkpoints.
@@ -210,7 +211,7 @@ async function byHead(folder: string): Promise<readonly SpanMatch[]> {
 async function byPhrases(folder: string) {
   const retriever = await loadRetriever(folder);
   const open = (name: string, limitSpans: number) =>
-    PhraseEvaluator.open(retriever, documentsOf(name, name === 'test' ? settings.testDocuments : 0), {
+    PhraseEvaluator.open(retriever, documentsOf(name, settings.testDocuments), {
       ...{ window, threads, limitSpans },
     });
   const dev = await open('valid', settings.devSpans);
