@@ -1,8 +1,8 @@
 /**
  * Measures TRIME: models trained with a memory in their softmax, beside their base, a cache and kNN-LM.
  *
- *     npx tsx bench/rlm/trime.ts MODEL DATA WORK [--arms base,more,local,long,external,random,p0,detached] [--seeds 1,2,3] [--steps 2000]
- *         [--batch 8] [--window 256] [--lr 3e-4] [--train-tokens N] [--datastore-tokens N] [--dev-tokens 8192] [--test-tokens N] [--k 1024]
+ *     npx tsx bench/rlm/trime.ts MODEL DATA WORK [--arms base,more,local,long,external,other,random,p0,detached] [--seeds 1,2,3]
+ *         [--steps 2000] [--batch 8] [--window 256] [--lr 3e-4] [--train-tokens N] [--datastore-tokens N] [--dev-tokens 8192] [--test-tokens N] [--k 1024]
  *         [--long 2048] [--out bench/results/rlm]
  *
  * MODEL is a language model trained on the training split (`undrift lm train`). DATA holds train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz.
@@ -11,6 +11,7 @@
  *     base        MODEL as it is
  *     more        trained on as long as the other arms, on next tokens
  *     local, long, external     trained with this memory
+ *     other       external memory of other documents only, as the datastore is at test time
  *     random      external memory, batches of random windows
  *     p0          external memory, the local one never off
  *     detached    external memory, no gradient to remembered states
@@ -43,7 +44,7 @@ import { articleNats, log, pairedDifference, storedResult, type TextResult, trai
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    arms: { type: 'string', default: 'base,more,local,long,external,random,p0,detached' },
+    arms: { type: 'string', default: 'base,more,local,long,external,other,random,p0,detached' },
     readings: { type: 'string', default: 'none,cache,knn,knn-cache,memory,long-memory,external,outside' },
     seeds: { type: 'string', default: '1,2,3' },
     steps: { type: 'string', default: '2000' },
@@ -75,6 +76,7 @@ const ARMS: Readonly<Record<string, Training>> = {
   local: { memory: 'local' },
   long: { memory: 'long' },
   external: { memory: 'external' },
+  other: { memory: 'external', otherDocuments: true },
   random: { memory: 'external', batching: 'random' },
   p0: { memory: 'external', localOff: 0 },
   detached: { memory: 'external', detachMemory: true },

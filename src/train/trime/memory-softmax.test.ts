@@ -156,8 +156,11 @@ describe('marks of a memory', () => {
     ['long', true],
     ['external', true],
     ['external', false],
-  ] as const)('allow exactly the tokens of the definition: %s, local %s', (memory, local) => {
-    const marks = memoryMarks(all, memory, { local });
+    ['external', true, true],
+    ['external', false, true],
+  ] as const)('allow exactly the tokens of the definition: %s, local %s, other documents %s', (...given) => {
+    const [memory, local, otherDocuments = false] = given;
+    const marks = memoryMarks(all, memory, { local, otherDocuments });
     expect(places).toHaveLength(windows.predictions);
     for (const place of places) {
       const found = foundBy(marks, place, memory === 'external');
@@ -168,6 +171,8 @@ describe('marks of a memory', () => {
         const same = pieceOf(j) === pieceOf(place);
         if (memory === 'local') return same && j < place;
         if (memory === 'long') return isBefore(j);
+        if (otherDocuments && Math.floor(all.ids[j]! / 100) === Math.floor(token / 100))
+          return local && isBefore(j);
         return same ? local && j < place : true;
       });
       expect(found).toEqual(expected);

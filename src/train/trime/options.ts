@@ -53,6 +53,13 @@ export const TRIME_OPTIONS = {
     defaultHelp: 'external: 0.9',
     help: 'external memory: probability that a batch leaves out the earlier tokens of the window itself',
   },
+  /** External memory: whether it has tokens of other documents only, as a datastore has at test time. Default false. */
+  otherDocuments: {
+    ...GROUP,
+    type: 'switch',
+    default: false,
+    help: 'external memory: only tokens of other documents, as a datastore has; with bm25, only windows of other documents are neighbours',
+  },
   /** Whether the tokens of the memory get no gradient, for ablations. Default false. */
   detachMemory: {
     ...GROUP,

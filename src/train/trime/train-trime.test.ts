@@ -84,7 +84,13 @@ it('a memory without gradients gives other weights', async () => {
   expect(bytes('detached', FILES[0]!).equals(bytes('local', FILES[0]!))).toBe(false);
 });
 
+it('a memory of other documents gives other weights', async () => {
+  await train('others', { memory: 'external', otherDocuments: true });
+  expect(bytes('others', FILES[0]!).equals(bytes('external', FILES[0]!))).toBe(false);
+});
+
 it.each<[Partial<TrimeTrainOptions>, RegExp]>([
+  [{ otherDocuments: true }, /otherDocuments has no meaning with memory: 'local'/],
   [{ localOff: 0.5 }, /localOff has no meaning with memory: 'local'[\s\S]*memory: 'external'/],
   [{ consecutiveWindows: 2 }, /consecutiveWindows has no meaning with batching: 'random'/],
   [{ memory: 'long', consecutiveWindows: 5 }, /consecutiveWindows: 5 is more than the 4 windows of a batch/],
@@ -111,4 +117,32 @@ it('neighbours of windows share their words, and are no window itself', () => {
   expect(of(1)).toEqual([3, -1]);
   expect(of(4)).toEqual([-1, -1]);
   expect(of(5)[0]).toBe(2);
+});
+
+it('neighbours of other documents share none with the window', () => {
+  const pair = 'red apple red apple';
+  const tokenizer = Tokenizer.fromJson(
+    trainVocabulary([pair, 'blue sky'], { model: 'bpe', purpose: 'decoder', vocabSize: 270 }),
+  );
+  // Each of two documents takes several windows of the same words.
+  const rows = [pair.repeat(3), pair.repeat(2), 'blue sky'].map((text) => tokenizer.encodeRaw(text));
+  const store = TokenStore.of(
+    Int32Array.from(rows, ({ length }) => length),
+    Int32Array.from(rows.flatMap((row) => [...row])),
+  );
+  const windows = new PackedWindows(store, { window: 12, share: false });
+  const documents = windows.documentRows;
+  const found = (otherDocuments: boolean) => {
+    const { windows: near, k } = windowNeighbours(windows, tokenizer, { k: 3, otherDocuments });
+    return Array.from(documents, (_, w) =>
+      [...near.subarray(w * k, (w + 1) * k)].filter((each) => each >= 0),
+    );
+  };
+  const isOwn = (w: number) => (each: number) => documents[each] === documents[w];
+  expect(found(false).some((near, w) => near.some(isOwn(w)))).toBe(true);
+  const others = found(true);
+  for (const [w, near] of others.entries()) {
+    expect(near.some(isOwn(w))).toBe(false);
+    if (documents[w] !== 2) expect(near.length).toBeGreaterThan(0);
+  }
 });

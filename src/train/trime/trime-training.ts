@@ -22,6 +22,7 @@ interface TrimeSettings extends LanguageModelSettings {
   readonly consecutiveWindows: number | null;
   readonly memoryWarmup: number;
   readonly localOff: number | null;
+  readonly otherDocuments: boolean;
   readonly detachMemory: boolean;
 }
 
@@ -41,22 +42,27 @@ export const trimeTraining: WindowTraining = {
   complete,
   shares: (settings) => (settings as TrimeSettings).batching !== 'consecutive',
   batcher(windows, { settings, tokenizer, onProgress }): WindowBatcher {
-    const { batching, batchSize, consecutiveWindows, seed } = settings as TrimeSettings;
+    const { batching, batchSize, consecutiveWindows, otherDocuments, seed } = settings as TrimeSettings;
     const options = { batchSize, seed };
     if (batching === 'random') return randomBatcher(windows.lengths, options);
     if (batching === 'consecutive')
       return consecutiveBatcher(windows.documentRows, { ...options, run: consecutiveWindows! });
-    return chainBatcher(windowNeighbours(windows, tokenizer, { ...(onProgress && { onProgress }) }), options);
+    const neighbours = windowNeighbours(windows, tokenizer, {
+      otherDocuments,
+      ...(onProgress && { onProgress }),
+    });
+    return chainBatcher(neighbours, options);
   },
   loss: (settings, totalBatches) => trimeLoss(settings as TrimeSettings, totalBatches),
 };
 
 function complete(given: LanguageModelSettings): TrimeSettings {
   const settings = given as TrimeSettings;
-  const { memory, batchSize, consecutiveWindows, localOff } = settings;
+  const { memory, batchSize, consecutiveWindows, localOff, otherDocuments } = settings;
   const batching = settings.batching ?? BATCHING[memory];
-  if (localOff !== null && memory !== 'external') {
-    throw new UsageError(`${option('localOff')} has no meaning with ${option('memory', memory)}`, {
+  const foreign = localOff !== null ? 'localOff' : otherDocuments ? 'otherDocuments' : undefined;
+  if (foreign !== undefined && memory !== 'external') {
+    throw new UsageError(`${option(foreign)} has no meaning with ${option('memory', memory)}`, {
       help: `leave it out, or train with ${option('memory', 'external')}`,
     });
   }
@@ -87,7 +93,7 @@ function complete(given: LanguageModelSettings): TrimeSettings {
  * the window.
  */
 function trimeLoss(
-  { memory, memoryWarmup, localOff, detachMemory: detached, seed }: TrimeSettings,
+  { memory, memoryWarmup, localOff, otherDocuments, detachMemory: detached, seed }: TrimeSettings,
   totalBatches: number,
 ): WindowLoss {
   const warmBatches = Math.floor(memoryWarmup * totalBatches);
@@ -108,7 +114,7 @@ function trimeLoss(
       const of = () => {
         if (draw === undefined) return memoryMarks(batch, 'local');
         if (draw < warmBatches) return memoryMarks(batch, 'none');
-        return memoryMarks(batch, memory, { local: !isOff(localOff ?? 0, seed, draw) });
+        return memoryMarks(batch, memory, { local: !isOff(localOff ?? 0, seed, draw), otherDocuments });
       };
       return { [MARKS]: hostTensor('i64', [batch.batch, batch.tokens, 3], of()) };
     },
