@@ -1,5 +1,6 @@
 /** @file What the programs of this folder share: stored results, and paired differences between them. */
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { bootstrapInterval, type Interval } from '../../src/eval/significance.ts';
 
 /** Perplexity of a system on text, with the nats of each article. */
@@ -12,6 +13,18 @@ export interface TextResult {
 /** Mean difference of two systems with its 95 % interval. */
 export interface Difference extends Interval {
   readonly difference: number;
+}
+
+/** Splits of a set of texts. */
+export type TextSplit = 'train' | 'valid' | 'test';
+
+/** File of a split of texts: .jsonl.gz or .jsonl. The validation split may be called dev, as `split-documents.ts` does. */
+export function textSplit(folder: string, split: TextSplit): string {
+  const names = split === 'valid' ? ['valid', 'dev'] : [split];
+  const files = names.flatMap((name) => [`${name}.jsonl.gz`, `${name}.jsonl`]);
+  const found = files.find((file) => existsSync(join(folder, file)));
+  if (found === undefined) throw new Error(`${folder} has none of ${files.join(', ')}`);
+  return join(folder, found);
 }
 
 /** Reads a result that was measured with the same settings; undefined where there is none. */

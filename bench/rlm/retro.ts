@@ -5,7 +5,8 @@
  *         [--window 256] [--chunk 16] [--k 2] [--layers 3,4] [--encoder 1] [--lr 1e-3] [--train-tokens N] [--database-tokens N]
  *         [--dev-tokens 20000] [--test-tokens N] [--retriever bm25] [--out bench/results/rlm]
  *
- * MODEL is a language model trained on the training split (`undrift lm train`). DATA holds train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz.
+ * MODEL is a language model trained on the training split (`undrift lm train`). DATA holds the splits train, valid (or dev) and
+ * test, as .jsonl.gz or .jsonl.
  * Neighbours are chunks of the training split of other articles. WORK takes the neighbours and the runs, one for each arm and seed.
  *
  * A run keeps the weights with the lowest perplexity on the validation split. The test split is read once for each reading of a model:
@@ -48,7 +49,16 @@ import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import { retroSubject } from '../../src/train/retro/retro-subject.ts';
 import { RetroWindows } from '../../src/train/retro/retro-windows.ts';
 import { runTraining } from '../../src/train/run.ts';
-import { articleNats, log, mean, pairedDifference, storedResult, type TextResult } from './results.ts';
+import {
+  articleNats,
+  log,
+  mean,
+  pairedDifference,
+  storedResult,
+  type TextResult,
+  type TextSplit,
+  textSplit,
+} from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -126,9 +136,9 @@ function report({ stage, done, total }: { stage: string; done: number; total: nu
   log(`  ${stage}: ${done} of ${total ?? '?'}`);
 }
 
-const split = (name: string) => join(dataFolder!, `${name}.jsonl.gz`);
+const split = (name: TextSplit) => textSplit(dataFolder!, name);
 
-async function corpusOf(base: LanguageModel, name: string, limitTokens?: number): Promise<TokenCorpus> {
+async function corpusOf(base: LanguageModel, name: TextSplit, limitTokens?: number): Promise<TokenCorpus> {
   return await tokenizeCorpus(streamTextCorpus(split(name)), base.tokenizer, {
     limitTokens,
     onProgress: report,

@@ -6,11 +6,11 @@
  *         [--batch 2] [--lr 1e-3] [--base-lr 3e-4] [--train-tokens 300000] [--dev-tokens 20000] [--test-tokens 60000] [--out bench/results/rlm]
  *
  * MODEL is a language model trained on the training split (`undrift lm train`), from which all arms start, and which grades chunks unless
- * --reference names another one. DATA holds train.jsonl.gz, valid.jsonl.gz and test.jsonl.gz with long documents. WORK takes the runs, one for
- * each arm and seed, and the grades, which all of them share. Arms:
+ * --reference names another one. DATA holds the splits train, valid (or dev) and test with long documents, as .jsonl.gz or .jsonl. WORK takes the
+ * runs, one for each arm and seed, and the grades, which all of them share. Arms:
  *
  *     base        MODEL as it is
- *     window      trained on its windows alone, as long as the others
+ *     window      trained on its windows alone, as long as the others; not with --base-lr 0, where it is the base
  *     random      reads random earlier chunks
  *     bm25        reads earlier chunks by BM25 with the chunk as query (RETRO with BM25 in the same architecture)
  *     lexical     learned retriever, graded by BM25 with the next chunk in the query
@@ -19,13 +19,15 @@
  *     no-gate     as semantic, without gates
  *     predicted   as semantic, reads its own neighbours from the first step on
  *
- * The test split is read once for each arm. Beside its perplexity stands the precision: the share of the neighbours read whose grade is above
- * 0. `window`, `base` and arms of random neighbours say what the others have to beat; where `oracle` is no better than `window`, the
- * grades carry no signal at this size, which is then the result. Each arm writes OUT/rpt-ARM-SEED.json, and is not run again while that file has
+ * A run keeps the weights with the lowest perplexity on the validation split. The test split is read once for each arm. Beside its perplexity
+ * stands the step of these weights: where training harms the base, arms keep an early one, and their parts have learnt little. And the precision: the
+ * share of the neighbours read whose grade is above 0. Only candidates, the best by BM25 with the next chunk in the query, have grades; other
+ * neighbours count as useless. `window`, `base` and arms of random neighbours say what the others have to beat; where `oracle` is no better than
+ * `window`, the grades carry no signal at this size, which is then the result. Each arm writes OUT/rpt-ARM-SEED.json, and is not run again while that file has
  * its settings; runs go on from checkpoints, and grading from what is on the disk. Differences are paired by article, and averaged over the seeds.
  *
  * Estimated cost with a model of 4 layers and 128 dimensions on 2 cores at 20 GFLOP/s: grading 300,000 tokens with 10 candidates reads 13 million
- * tokens once, 40 minutes; 1,000 steps of 2,048 tokens take 50 minutes for each arm and seed, and the test 2 minutes.
+ * tokens once, 40 minutes; 1,000 steps of two sequences, of 1,024 tokens at most, take 50 minutes for each arm and seed, and the test 2 minutes.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,12 +41,21 @@ import { ChunkedText } from '../../src/rlm/chunked-text.ts';
 import { evaluateText } from '../../src/rlm/evaluate-text.ts';
 import type { LanguageSystem } from '../../src/rlm/language-system.ts';
 import { plainSystem } from '../../src/rlm/plain-system.ts';
-import { openRpt } from '../../src/rlm/rpt.ts';
+import { openRpt, RPT_CONFIG } from '../../src/rlm/rpt.ts';
 import { type ChosenNeighbours, RptSystem } from '../../src/rlm/rpt-system.ts';
 import { hasCheckpoint } from '../../src/train/checkpoint.ts';
 import type { RptTrainOptions } from '../../src/train/rpt/options.ts';
 import { trainRpt } from '../../src/train/rpt/train-rpt.ts';
-import { articleNats, log, pairedDifference, storedResult, type TextResult, trainingLog } from './results.ts';
+import {
+  articleNats,
+  log,
+  pairedDifference,
+  storedResult,
+  type TextResult,
+  type TextSplit,
+  textSplit,
+  trainingLog,
+} from './results.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -73,24 +84,32 @@ if (!modelFolder || !dataFolder || !work)
   throw new Error('usage: npx tsx bench/rlm/rpt.ts MODEL DATA WORK [options]');
 
 const number = (name: keyof typeof values): number => Number(values[name]);
-const split = (name: string) => join(dataFolder!, `${name}.jsonl.gz`);
+const split = (name: TextSplit) => textSplit(dataFolder!, name);
 const reference = values.reference || modelFolder;
 const [chunkTokens, window, stride] = [number('chunk'), number('window'), number('stride')];
 const [chunkCandidates, k] = [number('candidates'), number('neighbours')];
 const scoreCache = join(work, 'scores');
 
-/** Options of each arm, or none for the model as it is. Whether a reference model grades for it follows from them. */
+/** Options of the arms that read neighbours, and of those whose chunks are graded. */
+const reading = { chunkNeighbours: k, lr: number('lr') };
+const graded = { ...reading, chunkCandidates, reference, scoreCache };
+/** Options of each arm, or none for the model as it is. */
 const ARMS: Readonly<Record<string, Partial<RptTrainOptions> | undefined>> = {
   base: undefined,
   window: { retrieval: 'none' },
-  random: { retrieval: 'random' },
-  bm25: { retrieval: 'bm25' },
-  lexical: { labels: 'lexical', chunkCandidates },
-  semantic: { chunkCandidates, reference, scoreCache },
-  oracle: { retrieval: 'oracle', chunkCandidates, reference, scoreCache },
-  'no-gate': { gates: false, chunkCandidates, reference, scoreCache },
-  predicted: { sampling: 'predicted', chunkCandidates, reference, scoreCache },
+  random: { ...reading, retrieval: 'random' },
+  bm25: { ...reading, retrieval: 'bm25' },
+  lexical: { ...reading, labels: 'lexical', chunkCandidates },
+  semantic: graded,
+  oracle: { ...graded, retrieval: 'oracle' },
+  'no-gate': { ...graded, gates: false },
+  predicted: { ...graded, sampling: 'predicted' },
 };
+const arms = values.arms.split(',');
+for (const arm of arms)
+  if (!(arm in ARMS)) throw new Error(`--arms: there is no ${arm}, only ${Object.keys(ARMS).join(', ')}`);
+if (arms.includes('window') && number('base-lr') === 0)
+  throw new Error('--arms: window is the base with --base-lr 0; name base in its place');
 
 /** Settings that change the trained models, and those of everything. */
 const trained = {
@@ -105,6 +124,8 @@ const settings = { ...trained, testTokens: number('test-tokens') };
 interface ArmResult extends TextResult {
   /** Share of the neighbours read that have a grade above 0; null where none are read. */
   readonly precision: number | null;
+  /** Step of the weights, which are the best by the validation split; null for the model as it is. */
+  readonly step: number | null;
   readonly settings: unknown;
 }
 
@@ -119,11 +140,11 @@ async function train(arm: string, seed: number): Promise<string> {
   const asked = JSON.stringify(trained);
   if (existsSync(done) && readFileSync(done, 'utf8') === asked) return join(out, 'model');
   log(`${arm}, seed ${seed}`);
-  const { sequence, steps, batch: batchSize, lr, baseLr, trainTokens, devTokens } = trained;
+  const { sequence, steps, batch: batchSize, baseLr, trainTokens, devTokens } = trained;
   await trainRpt(
     {
       ...{ data: split('train'), evalData: split('valid'), model: modelFolder!, out, seed },
-      ...{ chunkTokens, window, stride, sequence, chunkNeighbours: k, steps, batchSize, lr, baseLr },
+      ...{ chunkTokens, window, stride, sequence, steps, batchSize, baseLr },
       ...{ limitTokens: trainTokens, evalTokens: devTokens, evalEvery: Math.ceil(steps / 5) },
       ...options,
       resume: hasCheckpoint(out),
@@ -164,6 +185,13 @@ async function listOf<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
+/** Step of the weights that a run has kept; null for a model that is no RPT model. */
+function stepOf(folder: string): number | null {
+  const file = join(folder, RPT_CONFIG);
+  if (!existsSync(file)) return null;
+  return (JSON.parse(readFileSync(file, 'utf8')) as { training: { step: number } }).training.step;
+}
+
 /** Reads the test split with the model of an arm, unless its result is there. */
 async function measure(arm: string, seed: number, folder: string): Promise<ArmResult> {
   const file = join(values.out, `rpt-${arm}-${seed}.json`);
@@ -187,7 +215,7 @@ async function measure(arm: string, seed: number, folder: string): Promise<ArmRe
   const seconds = (performance.now() - start) / 1000;
   const precision = await precisionOf(chosen, documents, model, grader);
   const content = {
-    ...{ arm, seed, settings, machine: thisMachine(), seconds, precision },
+    ...{ arm, seed, settings, machine: thisMachine(), seconds, precision, step: stepOf(folder) },
     ...{ ledger: system.ledger.totals, ...found },
   };
   writeFileSync(file, `${JSON.stringify(content)}\n`);
@@ -203,7 +231,7 @@ mkdirSync(values.out, { recursive: true });
 mkdirSync(work, { recursive: true });
 const results = new Map<string, ArmResult[]>();
 for (const seed of values.seeds.split(',').map(Number)) {
-  for (const arm of values.arms.split(',')) {
+  for (const arm of arms) {
     const known = results.get(arm) ?? [];
     // The base has no seed.
     if (ARMS[arm] === undefined && known.length > 0) continue;
@@ -215,18 +243,19 @@ for (const seed of values.seeds.split(',').map(Number)) {
 const compared = results.has('window') ? 'window' : [...results.keys()][0]!;
 const theirs = articleNats(results.get(compared)!);
 console.log(
-  `\ndifference from ${compared} in nats per token, with the 95 % interval over articles; precision and perplexity of each seed`,
+  `\ndifference from ${compared} in nats per token, with the 95 % interval over articles; precision, step of the weights, and perplexity of each seed`,
 );
 const summary: Record<string, unknown> = {};
 for (const [arm, measured] of results) {
   const { difference, low, high } = pairedDifference(articleNats(measured), theirs);
   const perplexities = measured.map(({ perplexity }) => perplexity);
   const precisions = measured.map(({ precision }) => precision);
-  summary[arm] = { perplexities, precisions, difference, low, high };
+  const keptAt = measured.map(({ step }) => step);
+  summary[arm] = { perplexities, precisions, steps: keptAt, difference, low, high };
   const cells = [difference, low, high].map((value) => value.toFixed(4).padStart(9));
   const shown = precisions.map((each) => (each === null ? '    –' : each.toFixed(3)));
   console.log(
-    `  ${arm.padEnd(12)}${cells.join(' ')}  ${shown.join(' ')}  ${perplexities.map((each) => each.toFixed(3)).join(' ')}`,
+    `  ${arm.padEnd(12)}${cells.join(' ')}  ${shown.join(' ')}  ${keptAt.map((each) => each ?? '–').join(' ')}  ${perplexities.map((each) => each.toFixed(3)).join(' ')}`,
   );
 }
 writeFileSync(join(values.out, 'rpt.json'), `${JSON.stringify({ settings, summary }, null, 2)}\n`);

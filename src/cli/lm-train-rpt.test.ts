@@ -25,6 +25,20 @@ it('undrift lm train --method rpt trains and resumes a model that lm eval reads 
   });
   const again = await runCommand(lmTrainCommand, { out, resume: 'true', threads: '1' });
   expect(again.json).toMatchObject({ steps: 3, best: json.best });
+  // An arm has no use for some settings, which are stored with their defaults.
+  const { chunkCandidates: _, ...reading } = shape;
+  const { lr: __, ...windows } = flags;
+  for (const [name, arm] of Object.entries({
+    bm25: { ...flags, ...reading, retrieval: 'bm25' },
+    lexical: { ...flags, ...shape, labels: 'lexical', gates: 'false' },
+    window: { ...windows, ...reading, retrieval: 'none' },
+  })) {
+    const { json: trained } = await runCommand(lmTrainCommand, { ...arm, out: join(folder, name) });
+    const resumed = await runCommand(lmTrainCommand, {
+      ...{ out: join(folder, name), resume: 'true', threads: '1' },
+    });
+    expect(resumed.json, name).toMatchObject({ steps: 3, best: trained.best });
+  }
 
   const evaluate = async (more: Readonly<Record<string, string>>) =>
     (await runCommand(lmEvalCommand, { model: out, data: test, threads: '1', method: 'rpt', ...more })).json;

@@ -1,7 +1,7 @@
 import { type DataInMemory, IN_MEMORY } from '../../data/data-in-memory.ts';
 import { UsageError } from '../../util/errors.ts';
 import { option } from '../../util/option-name.ts';
-import { checkOptions, type OptionValues, optionValues } from '../../util/option-table.ts';
+import { checkOptions, type OptionTable, type OptionValues, optionValues } from '../../util/option-table.ts';
 import { type AnySettings, checkRunChoices } from '../settings.ts';
 import { RPT_TRAIN_OPTIONS, type RptTrainOptions } from './options.ts';
 
@@ -42,9 +42,14 @@ export function resolveRptSettings(options: RptTrainOptions): RptSettings {
 
 /** Refuses options that would change nothing. @throws UsageError */
 function refuseUnused(given: RptTrainOptions, settings: RptSettings): void {
-  const { retrieval, labels, gates, baseLr } = settings;
+  const { retrieval, labels, gates, baseLr, rankWeight } = settings;
+  // A resumed run is given all of its settings, with the defaults of those that it has no use for.
+  const isDefault = (name: keyof RptTrainOptions) => {
+    const { [name]: row } = RPT_TRAIN_OPTIONS as OptionTable;
+    return given.resume === true && given[name] === row?.default;
+  };
   const refuse = (names: readonly (keyof RptTrainOptions)[], why: string, help: string) => {
-    const name = names.find((each) => (given[each] ?? null) !== null);
+    const name = names.find((each) => (given[each] ?? null) !== null && !isDefault(each));
     if (name !== undefined) throw new UsageError(`${option(name)} has no meaning ${why}`, { help });
   };
   const leaveOut = 'leave it out';
@@ -57,11 +62,17 @@ function refuseUnused(given: RptTrainOptions, settings: RptSettings): void {
     refuse(['reference', 'scoreCache'], `with ${why}`, leaveOut);
     if (retrieval !== 'learned') refuse(['chunkCandidates'], `with ${why}`, leaveOut);
   }
-  if (!gates) refuse(['gateFloor'], `with ${option('gates', false)}`, leaveOut);
-  if (retrieval === 'none' && baseLr === 0) {
-    throw new UsageError(
-      `nothing is trained with ${option('retrieval', 'none')} and ${option('baseLr', 0)}`,
-      { help: 'without neighbours the model is its base' },
-    );
+  if (retrieval === 'none') {
+    const why = `with ${option('retrieval', 'none')}, where no parts are added`;
+    refuse(['lr'], why, `the model itself learns at ${option('baseLr')}`);
+    refuse(['chunkNeighbours', 'crossLayers', 'encoderLayers', 'gates', 'gateFloor'], why, leaveOut);
+    if (baseLr === 0) {
+      throw new UsageError(
+        `nothing is trained with ${option('retrieval', 'none')} and ${option('baseLr', 0)}`,
+        { help: 'without neighbours the model is its base' },
+      );
+    }
   }
+  if (rankWeight === 0) refuse(['rankWarmup', 'rankMargin'], `with ${option('rankWeight', 0)}`, leaveOut);
+  if (!gates) refuse(['gateFloor'], `with ${option('gates', false)}`, leaveOut);
 }

@@ -175,7 +175,7 @@ it('each arm trains other weights, and none that it has no use for', async () =>
     { retrieval: 'oracle' },
     { retrieval: 'bm25', chunkCandidates: undefined },
     { retrieval: 'random', chunkCandidates: undefined },
-    { retrieval: 'none', chunkCandidates: undefined },
+    { retrieval: 'none', chunkCandidates: undefined, lr: undefined },
   ];
   for (const [i, arm] of arms.entries()) {
     await train(`arm-${i}`, { ...arm, steps: 4, evalData: undefined });
@@ -235,9 +235,12 @@ it.each<[Partial<RptTrainOptions>, RegExp]>([
   [{ labels: 'lexical', reference: BASE }, /reference has no meaning with labels: 'lexical'/],
   [{ gates: false, gateFloor: 0.2 }, /gateFloor has no meaning with gates: false/],
   [
-    { retrieval: 'none', baseLr: 0, chunkCandidates: undefined },
+    { retrieval: 'none', baseLr: 0, lr: undefined },
     /nothing is trained with retrieval: 'none' and baseLr: 0/,
   ],
+  [{ retrieval: 'none' }, /lr has no meaning with retrieval: 'none', where no parts are added/],
+  [{ retrieval: 'none', lr: undefined, chunkNeighbours: 3 }, /chunkNeighbours has no meaning/],
+  [{ rankWeight: 0, rankMargin: 3 }, /rankMargin has no meaning with rankWeight: 0/],
   [
     { data: { texts: [{ id: 'a', text: ' wa wb wc wd' }] } },
     /no document is long enough to retrieve from itself/,
