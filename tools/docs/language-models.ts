@@ -2,6 +2,7 @@
 import { mean } from '../../bench/rlm/results.ts';
 import { taxonomy } from '../../src/rlm/taxonomy.ts';
 import { type MadePage, markdownTable, readResult } from './page.ts';
+import { resultsOf } from './token-experiments.ts';
 
 interface KnnFile {
   readonly rows: Readonly<Record<string, { readonly perplexity: number }>>;
@@ -37,8 +38,10 @@ const jointFacts = (system: string, arm: string): string =>
   `nats an answer, made-up facts: ${facts(system, 'frozen')} (retriever frozen) → ${facts(system, arm)}; never refreshed ` +
   `${facts(system, 'never')}, with a corrector ${facts(system, 'corrector')}`;
 
-const trime = (arm: string): string =>
-  readResult<{ readonly perplexity: number }>(`rlm/trime-${arm}-1.json`).perplexity.toFixed(1);
+/** Mean perplexity over the seeds of an arm. */
+const tokenPerplexity = (arm: string): string =>
+  mean(resultsOf<{ readonly perplexity: number }>(arm).map(({ perplexity }) => perplexity)).toFixed(1);
+const trime = (arm: string): string => tokenPerplexity(`trime-${arm}`);
 
 /** Figures of a method by its name. */
 const FIGURES: Readonly<Record<string, () => string>> = {
@@ -66,6 +69,12 @@ const FIGURES: Readonly<Record<string, () => string>> = {
       (100 * readResult<{ readonly exactMatch: number }>(`rlm/${name}.json`).exactMatch).toFixed(1),
     );
     return `masked phrases found, wikipedia: ${before} % (MiniLM) → ${after} %`;
+  },
+  RPT: () => {
+    const [random, semantic, oracle] = ['random', 'semantic', 'oracle'].map((arm) =>
+      tokenPerplexity(`rpt-${arm}`),
+    );
+    return `perplexity, wikipedia: ${semantic} (random chunks ${random}, best chunks by grade ${oracle})`;
   },
   Atlas: () => `${jointFacts('atlas', 'emdr2')}; ${stories('atlas')}`,
 };

@@ -7,11 +7,11 @@ import {
   pairedDifference,
   type TextResult,
 } from '../../bench/rlm/results.ts';
-import { count } from '../../src/util/format.ts';
+import { count, plural } from '../../src/util/format.ts';
 import { inRepository, NOT_MEASURED, readResult, markdownTable as table } from './page.ts';
 
 /** Reads the results whose file name is a prefix and a seed. */
-function resultsOf<R>(prefix: string): R[] {
+export function resultsOf<R>(prefix: string): R[] {
   const folder = inRepository('bench/results/rlm');
   const own = new RegExp(`^${prefix}-\\d+\\.json$`);
   const files = existsSync(folder) ? readdirSync(folder).filter((file) => own.test(file)) : [];
@@ -46,6 +46,7 @@ const TRIME_READINGS = {
 };
 
 interface TrimeResult extends TextResult {
+  readonly seed: number;
   readonly tokens: number;
   readonly settings: {
     readonly steps: number;
@@ -88,12 +89,15 @@ function trimeTable(): string {
       of('random', 'outside'),
     ],
   ] as const;
-  const differences = pairs
-    .filter(([, own, other]) => own.length > 0 && other.length > 0)
-    .map(
-      ([title, own, other]) =>
-        `- ${title}: ${interval(pairedDifference(articleNats(own), articleNats(other)), 4)} nats a token`,
+  const differences = pairs.flatMap(([title, own, other]) => {
+    const [ours, theirs] = [own, other].map((results, i) =>
+      results.filter(({ seed }) => [own, other][1 - i]!.some((each) => each.seed === seed)),
     );
+    if (ours!.length === 0) return [];
+    const difference = pairedDifference(articleNats(ours!), articleNats(theirs!));
+    const seeds = plural(ours!.length, 'seed');
+    return [`- ${title}: ${interval(difference, 4)} nats a token, ${seeds}`];
+  });
   const [first] = measured[0]![1].flat();
   const { steps, batch, window, datastoreTokens } = first!.settings;
   return [
@@ -163,35 +167,51 @@ const RPT_ARMS = {
 interface RptResult extends TextResult {
   readonly precision: number | null;
   readonly tokens: number;
-  readonly settings: { readonly steps: number; readonly batch: number; readonly sequence: number };
+  readonly settings: {
+    readonly steps: number;
+    readonly trainTokens: number;
+    readonly baseLr: number;
+  };
 }
 
 function rptTable(): string {
   const measured = Object.entries(RPT_ARMS)
-    .map(([arm, title]) => [title, resultsOf<RptResult>(`rpt-${arm}`)] as const)
-    .filter(([, { length }]) => length > 0);
+    .map(([arm, title]) => [arm, title, resultsOf<RptResult>(`rpt-${arm}`)] as const)
+    .filter(([, , { length }]) => length > 0);
   if (measured.length === 0) return NOT_MEASURED;
-  const window = resultsOf<RptResult>('rpt-window');
-  const rows = measured.map(([title, results]) => {
+  const references = ['base', 'random'] as const;
+  const rows = measured.map(([arm, title, results]) => {
     const precisions = results.flatMap(({ precision }) => precision ?? []);
+    const differences = references.map((reference) => {
+      const others = resultsOf<RptResult>(`rpt-${reference}`);
+      const isCompared = others.length > 0 && arm !== reference && arm !== 'base';
+      return isCompared ? interval(pairedDifference(articleNats(results), articleNats(others)), 4) : '';
+    });
     return [
-      ...[title, mean(results.map(({ perplexity }) => perplexity)).toFixed(2)],
-      window.length === 0 || title === RPT_ARMS.window
-        ? ''
-        : interval(pairedDifference(articleNats(results), articleNats(window)), 4),
+      title,
+      mean(results.map(({ perplexity }) => perplexity)).toFixed(2),
+      ...differences,
       precisions.length === 0 ? '' : mean(precisions).toFixed(2),
       String(results.length),
     ];
   });
-  const [first] = measured[0]![1];
-  const { steps, batch, sequence } = first!.settings;
+  const [, , [first]] = measured.at(-1)!;
+  const { steps, trainTokens, baseLr } = first!.settings;
   return [
     table(
-      ['reads', 'perplexity', 'nats a token, from its window alone (95 %)', 'useful neighbours', 'seeds'],
+      [
+        'reads',
+        'perplexity',
+        'nats a token, from the base (95 %)',
+        'from random chunks (95 %)',
+        'useful neighbours',
+        'seeds',
+      ],
       rows,
     ),
     '',
-    `${count(first!.tokens)} test tokens of ${first!.documents.length} articles; ${count(steps)} steps of ${count(batch * sequence)} tokens.`,
+    `${count(first!.tokens)} test tokens of ${first!.documents.length} articles; ${count(steps)} steps over ${count(trainTokens)} tokens` +
+      `${baseLr === 0 ? '; the base is frozen' : ''}.`,
   ].join('\n');
 }
 
