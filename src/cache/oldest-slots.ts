@@ -1,25 +1,27 @@
 /**
  * Number of oldest slots listed beyond those asked for, so that not every query needs a pass over the whole
- * table: 4096, or a 64th of the rows of a larger table.
+ * table: 4096, or a 16th of the rows of a larger table.
  */
-const lookahead = (rows: number): number => Math.max(4096, Math.floor(rows / 64));
+const lookahead = (rows: number): number => Math.max(4096, Math.floor(rows / 16));
 
 /**
  * Finds the slots of a table with the oldest stamps, oldest first, the lowest slot among equals.
  *
- * The next thousands of slots are kept in a sorted list, so a pass over the table is needed only now and
- * then. The list takes 8 bytes per listed slot and is sorted by one number:
+ * The next thousands of slots are kept in a list, 8 bytes each, so passes over the table are needed only now and then. The list is made by a
+ * counting sort over the stamps, which takes 4 bytes for each step between the oldest and the youngest stamp. Slots are compared by one number:
  *
  *     key = stamp · rows + slot, exact below 2⁵³
  */
 export class OldestSlots {
   private readonly stamps: () => Int32Array;
   private readonly rows: number;
-  /**
-   * Ascending keys of all slots up to the last key, at the time of listing. A key is void if the stamp has
-   * changed since.
-   */
-  private keys = new Float64Array(0);
+  /** All slots up to the last key at the time of listing, in ascending order of their keys. */
+  private slots = new Int32Array(0);
+  /** Stamp of each listed slot at the time of listing. An entry is void if the stamp has changed since. */
+  private listedStamps = new Int32Array(0);
+  /** Key of the last listed slot; −∞ without a list. */
+  private lastKey = Number.NEGATIVE_INFINITY;
+  /** First entry that may be valid. */
   private head = 0;
 
   /**
@@ -46,53 +48,65 @@ export class OldestSlots {
 
   /** Must be called for every new stamp. Drops the list if the slot now belongs among the listed ones. */
   stamped(slot: number, stamp: number): void {
-    if (this.keys.length > 0 && stamp * this.rows + slot <= this.keys.at(-1)!) this.clear();
+    if (stamp * this.rows + slot <= this.lastKey) this.clear();
   }
 
   /** Drops the list, after changes that `stamped` was not told of. */
   clear(): void {
-    this.keys = new Float64Array(0);
+    this.slots = new Int32Array(0);
+    this.listedStamps = new Int32Array(0);
+    this.lastKey = Number.NEGATIVE_INFINITY;
     this.head = 0;
   }
 
   private takeListed(n: number): Int32Array {
-    const { keys, rows } = this;
+    const { slots, listedStamps } = this;
     const stamps = this.stamps();
     const found = new Int32Array(n);
     let count = 0;
-    for (let at = this.head; at < keys.length && count < n; at++) {
-      const stamp = Math.floor(keys[at]! / rows);
-      const slot = keys[at]! - stamp * rows;
-      if (stamps[slot] === stamp) found[count++] = slot;
+    for (let at = this.head; at < slots.length && count < n; at++) {
+      const slot = slots[at]!;
+      if (stamps[slot] === listedStamps[at]) found[count++] = slot;
       else if (count === 0) this.head = at + 1;
     }
     return found.subarray(0, count);
   }
 
-  /** Lists the oldest slots anew in one pass over the table. */
+  /** Lists the oldest slots anew, by a counting sort over the stamps. */
   private list(wanted: number, clock: number): void {
     const { rows } = this;
     const stamps = this.stamps();
     const most = Math.min(rows, wanted + lookahead(rows));
-    const kept = new Float64Array(Math.min(rows, 2 * most));
-    let [count, limit] = [0, Number.POSITIVE_INFINITY];
-    for (let slot = 0; slot < rows; slot++) {
-      const key = stamps[slot]! * rows + slot;
-      if (key >= limit) continue;
-      kept[count++] = key;
-      if (count < kept.length || count === most) continue;
-      // The buffer holds twice as many keys as needed. When it is full, the larger half is dropped, and
-      // larger keys are no longer accepted.
-      kept.sort();
-      count = most;
-      limit = kept[most - 1]!;
+    let [oldest, youngest] = [stamps[0]!, stamps[0]!];
+    for (let slot = 1; slot < rows; slot++) {
+      const stamp = stamps[slot]!;
+      if (stamp < oldest) oldest = stamp;
+      else if (stamp > youngest) youngest = stamp;
     }
-    let end = Math.min(count, most);
-    const keys = kept.subarray(0, count).sort();
+    const counts = new Int32Array(youngest - oldest + 1);
+    for (let slot = 0; slot < rows; slot++) counts[stamps[slot]! - oldest]! += 1;
+    // Counts become the first place of each stamp.
+    for (let [stamp, before] = [0, 0]; stamp < counts.length; stamp++) {
+      const own = counts[stamp]!;
+      counts[stamp] = before;
+      before += own;
+    }
+    const slots = new Int32Array(most);
+    const listedStamps = new Int32Array(most);
+    for (let slot = 0; slot < rows; slot++) {
+      const stamp = stamps[slot]!;
+      const place = counts[stamp - oldest]!++;
+      if (place >= most) continue;
+      slots[place] = slot;
+      listedStamps[place] = stamp;
+    }
     // Slots of the running step are left out, because new stamps of this step would invalidate a list that
     // reached them.
-    while (end > wanted && keys[end - 1]! >= (clock + 1) * rows) end -= 1;
-    this.keys = keys.slice(0, end);
+    let end = most;
+    while (end > wanted && listedStamps[end - 1]! > clock) end -= 1;
+    this.slots = slots.subarray(0, end);
+    this.listedStamps = listedStamps.subarray(0, end);
+    this.lastKey = end === 0 ? Number.NEGATIVE_INFINITY : listedStamps[end - 1]! * rows + slots[end - 1]!;
     this.head = 0;
   }
 }

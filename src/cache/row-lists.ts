@@ -1,3 +1,6 @@
+import { NONE } from '../util/vector-rows.ts';
+import { DocumentSlots } from './document-slots.ts';
+
 /** Lists the numbers 0 … count − 1 that a mask keeps, as i32. */
 export function unmasked(count: number, mask: ArrayLike<boolean> | undefined): Int32Array<ArrayBuffer> {
   const all = new Int32Array(count);
@@ -11,21 +14,22 @@ export function lastRows(
   given: ArrayLike<number>,
   mask: ArrayLike<boolean> | undefined,
 ): { documents: Int32Array; rows: Int32Array } {
-  const documents = new Int32Array(given.length);
+  const documents = new Int32Array(given.length).fill(NONE);
   const rows = new Int32Array(given.length);
-  const places = new Map<number, number>();
+  const places = new DocumentSlots(documents);
+  let count = 0;
   for (let i = 0; i < given.length; i++) {
     if (mask && !mask[i]) continue;
     const document = given[i]!;
-    let at = places.get(document);
-    if (at === undefined) {
-      at = places.size;
-      places.set(document, at);
+    let at = places.find(document);
+    if (at === NONE) {
+      at = count++;
       documents[at] = document;
+      places.add(at);
     }
     rows[at] = i;
   }
-  return { documents: documents.subarray(0, places.size), rows: rows.subarray(0, places.size) };
+  return { documents: documents.subarray(0, count), rows: rows.subarray(0, count) };
 }
 
 /** Lists the pairs first[i], second[i] that pass a test. */

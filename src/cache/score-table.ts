@@ -390,8 +390,8 @@ export class ScoreTable {
       const source = embeddings.subarray(row * D, (row + count) * D);
       if (this.embeddings instanceof Float32Array) this.embeddings.set(source, slot * D);
       else f32ToF16(source, this.embeddings.subarray(slot * D, (slot + count) * D));
-      this.versions.fill(version, slot, slot + count);
     }
+    for (let i = 0; i < slots.length; i++) this.versions[slots[i]!] = version;
     this.onWrite?.(slots);
   }
 
