@@ -23,7 +23,8 @@
  * best ones depend on the number of tokens that are searched. The test split is read once for each reading, the same
  * spans each time. Spans of two tokens or more whose phrase the training split lacks are counted apart.
  *
- * Each reading writes OUT/npm-ARM-READING-SEED.json, and is not run again while that file has its settings; runs go on from checkpoints.
+ * Each reading writes OUT/npm-ARM-READING-SEED.json, with --test-documents OUT/npm-first-DOCUMENTS-ARM-READING-SEED.json, and is not run again
+ * while that file has its settings; runs go on from checkpoints.
  * Differences are paired by span, and averaged over the seeds.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -104,6 +105,8 @@ const settings = {
   ...{ data: basename(dataFolder), ...trained, devSpans: number('dev-spans'), spans: number('spans') },
   testDocuments: number('test-documents'),
 };
+/** Beginning of the names of result files. */
+const prefix = settings.testDocuments > 0 ? `npm-first-${settings.testDocuments}` : 'npm';
 
 interface Result extends ReturnType<typeof spanMeasures> {
   readonly settings: unknown;
@@ -232,7 +235,7 @@ async function byPhrases(folder: string) {
 
 /** Reads the test split in one way, unless its result is there. */
 async function read(arm: string, reading: Reading, seed: number, folder: string): Promise<Result> {
-  const file = join(values.out, `npm-${arm}-${reading}-${seed}.json`);
+  const file = join(values.out, `${prefix}-${arm}-${reading}-${seed}.json`);
   const stored = storedResult<Result>(file, settings);
   if (stored) return stored;
   const seen = await seenSpans();
