@@ -12,11 +12,13 @@
  * `--model` names a causal language model such as SmolLM2-135M, which is trained by adapters of rank 8, and `--retriever` a retriever such
  * as all-MiniLM-L6-v2; cases of them are left out without. Other models have random weights. Every round runs each side in a fresh process
  * with the same number of threads, in turn; the losses of the sides are compared. Progress and tables go to stderr, and the numbers to
- * `bench/results/joint.json`, from which `npm run docs` makes the tables of docs/performance.md.
+ * `bench/results/joint.json` after each case, from which `npm run docs` makes the tables of docs/performance.md. Other cases in that file are kept
+ * where they are of the same machine and models, so that cases can be measured one at a time.
  *
  * The parts come from the ledger of runs. Reading and the retriever's own work are one program: the retriever's part is that of
  * `replug-lsr` with as many candidates, whose reader works outside of the program, and reading is the rest.
  */
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { defaultThreads } from '../src/runtime/devices.ts';
@@ -50,6 +52,8 @@ export interface PartsResult {
   readonly candidates: number;
   readonly documents: number;
   readonly words: number;
+  readonly rounds: number;
+  /** Medians over the rounds. */
   readonly parts: StepParts;
   /** Tokens that the reader reads in a step. */
   readonly readerTokens: number;
@@ -63,15 +67,18 @@ export interface FusionResult {
   readonly batch: number;
   readonly candidates: number;
   readonly words: number;
+  readonly rounds: number;
   readonly sides: readonly SideSummary[];
 }
+
+type CaseResult = PartsResult | FusionResult;
 
 /** Content of bench/results/joint.json. */
 export interface JointResults extends Machine {
   /** Names of the given models. */
   readonly model: string | null;
   readonly retriever: string | null;
-  readonly results: readonly (PartsResult | FusionResult)[];
+  readonly results: readonly CaseResult[];
 }
 
 const { values: options } = parseArgs({
@@ -102,8 +109,7 @@ const measured = (run: RunToMeasure) =>
   freshNode<MeasuredRun>(new URL('joint/measure-run.ts', import.meta.url), [JSON.stringify(run)]);
 
 /** Runs the suite `parts`. */
-async function parts(): Promise<PartsResult[]> {
-  const made: PartsResult[] = [];
+async function* parts(): AsyncGenerator<PartsResult> {
   for (const [id, { method, shape, ...texts }] of Object.entries(PART_CASES)) {
     if (!isAsked(id)) continue;
     const isGiven = shape === 'given';
@@ -138,17 +144,15 @@ async function parts(): Promise<PartsResult[]> {
     const peakResidentBytes = Math.max(...joint.map((run) => run.peakResidentBytes));
     const rows = Object.entries(found).map(([name, ms]) => [name, ms.toFixed(1)]);
     console.error(`parts ${id}, ms\n${table(rows)}\n${(peakResidentBytes / 1e6).toFixed(0)} MB\n`);
-    made.push({
-      ...{ suite: 'parts', case: id, batch, candidates, documents, words, parts: found },
+    yield {
+      ...{ suite: 'parts', case: id, batch, candidates, documents, words, rounds, parts: found },
       ...{ readerTokens: of(joint, 'readerTokens'), peakResidentBytes },
-    });
+    };
   }
-  return made;
 }
 
 /** Runs the suite `fusion`. */
-async function fusion(): Promise<FusionResult[]> {
-  const made: FusionResult[] = [];
+async function* fusion(): AsyncGenerator<FusionResult> {
   for (const [id, { shape, ...texts }] of Object.entries(FUSION_CASES)) {
     if (!isAsked(id)) continue;
     const models = await jointModels(shape);
@@ -174,28 +178,37 @@ async function fusion(): Promise<FusionResult[]> {
       rounds,
     );
     console.error(`fusion ${id}: ${batch} × ${candidates} passages of ${words} words\n${formatted(sides)}\n`);
-    made.push({ suite: 'fusion', case: id, batch, candidates, words, sides });
+    yield { suite: 'fusion', case: id, batch, candidates, words, rounds, sides };
   }
-  return made;
 }
 
-const SUITES: Readonly<Record<string, () => Promise<(PartsResult | FusionResult)[]>>> = { parts, fusion };
+const SUITES: Readonly<Record<string, () => AsyncGenerator<CaseResult>>> = { parts, fusion };
 const suites = options.suite.split(',');
 const unknown = suites.find((name) => !SUITES[name]);
 if (unknown !== undefined) {
   console.error(`bench:joint: no such suite: ${unknown}\n  help: use ${Object.keys(SUITES).join(', ')}`);
   process.exit(2);
 }
-const machine = startMachine(Number(threads));
-const results: (PartsResult | FusionResult)[] = [];
-for (const name of suites) results.push(...(await SUITES[name]!()));
 const nameOf = (folder: string | undefined) => folder?.split('/').filter(Boolean).at(-1) ?? null;
-const found: JointResults = {
-  ...machine(),
-  model: nameOf(options.model),
-  retriever: nameOf(options.retriever),
-  results,
-};
+const machine = startMachine(threads);
 const out =
   options.out ?? (options.small ? undefined : fileURLToPath(new URL('results/joint.json', import.meta.url)));
-writeResult(found, { out, json: out === undefined });
+let found: JointResults = {
+  ...{ ...machine(), model: nameOf(options.model), retriever: nameOf(options.retriever) },
+  results: [],
+};
+if (out !== undefined && existsSync(out)) {
+  const earlier = JSON.parse(readFileSync(out, 'utf8')) as JointResults;
+  const isAlike = (['processor', 'node', 'threads', 'model', 'retriever'] as const).every(
+    (field) => earlier[field] === found[field],
+  );
+  if (isAlike) found = { ...found, results: earlier.results };
+}
+for (const name of suites) {
+  for await (const result of SUITES[name]!()) {
+    const others = found.results.filter((other) => other.suite !== name || other.case !== result.case);
+    found = { ...found, ...machine(), results: [...others, result] };
+    writeResult(found, { out });
+  }
+}
+writeResult(found, { json: out === undefined });

@@ -193,7 +193,7 @@ export const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     result: 'joint',
     blocks: ['joint-parts', 'joint-fusion'],
     title: 'retriever and reader together, beside PyTorch',
-    minutes: 25,
+    minutes: 60,
     small: ['--small', '--rounds', '1'],
     needs: ['model', 'retriever'],
     python: ['torch', 'transformers'],

@@ -4,6 +4,7 @@
  *     npm run bench:joint -- --model FOLDER --retriever FOLDER
  */
 import type { FusionResult, JointResults, PartsResult } from '../../bench/joint.ts';
+import { count } from '../../src/util/format.ts';
 import { markdownTable as table } from './page.ts';
 import {
   besideOurs,
@@ -32,14 +33,16 @@ export function jointBlocks(): Record<string, string> {
         ? NOT_MEASURED
         : `${table(
             [
-              ...['run', 'queries × candidates', 'retrieve, ms', 'retriever, ms', 'read, ms', 'update, ms'],
-              ...['one refresh, ms', 'peak memory'],
+              ...['run', 'queries × candidates', 'tokens read', 'retrieve, ms', 'retriever, ms', 'read, ms'],
+              ...['update, ms', 'one refresh, ms', 'peak memory', 'rounds'],
             ],
             parts.map(({ parts: of, ...result }) => [
               titles[result.case] ?? result.case,
               `${result.batch} × ${result.candidates}`,
+              count(Math.round(result.readerTokens)),
               ...[of.retrieve, of.retriever, of.read, of.update, of.refresh].map((ms) => ms.toFixed(0)),
               megabytes(result.peakResidentBytes),
+              String(result.rounds),
             ]),
           )}\n\n${origin(measured!, 'joint')}`,
     'joint-fusion':
