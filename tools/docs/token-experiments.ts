@@ -125,18 +125,20 @@ interface NpmResult {
   readonly exactMatchUnseen: number;
   readonly longSpans: number;
   readonly unseenSpans: number;
-  readonly settings: { readonly steps: number; readonly batch: number; readonly spans: number };
+  readonly units: readonly unknown[];
+  readonly settings: { readonly steps: number; readonly batch: number };
 }
 
-function npmTable(): string {
+/** Makes the table of results whose names begin with a prefix. */
+function npmTable(prefix: string): string {
   const measured = NPM_ROWS.map(
-    ([name, title]) => [title, resultsOf<NpmResult>(`npm-${name}`)] as const,
+    ([name, title]) => [title, resultsOf<NpmResult>(`${prefix}-${name}`)] as const,
   ).filter(([, { length }]) => length > 0);
   if (measured.length === 0) return NOT_MEASURED;
   const share = (results: readonly NpmResult[], key: 'exactMatch' | 'exactMatchLong' | 'exactMatchUnseen') =>
     `${(100 * mean(results.map((each) => each[key]))).toFixed(2)} %`;
   const [first] = measured[0]![1];
-  const { longSpans, unseenSpans, settings } = first!;
+  const { longSpans, unseenSpans, units, settings } = first!;
   return [
     table(
       ['model', 'all spans', 'two tokens and more', 'of these, never seen in training', 'seeds'],
@@ -147,7 +149,7 @@ function npmTable(): string {
       ]),
     ),
     '',
-    `Share of masked spans whose phrase is found: ${count(settings.spans)} spans, ${count(longSpans)} of two tokens and more, ${count(unseenSpans)} of these never ` +
+    `Share of masked spans whose phrase is found: ${count(units.length)} spans, ${count(longSpans)} of two tokens and more, ${count(unseenSpans)} of these never ` +
       `seen. ${count(settings.steps)} steps.`,
   ].join('\n');
 }
@@ -218,6 +220,7 @@ function rptTable(): string {
 /** Generated parts on TRIME, NPM and RPT. Every block is filled, with or without a measurement. */
 export const tokenExperimentBlocks = (): Record<string, string> => ({
   trime: trimeTable(),
-  npm: npmTable(),
+  npm: npmTable('npm'),
+  'npm-few': npmTable('npm-first-21'),
   rpt: rptTable(),
 });
