@@ -37,9 +37,11 @@ const { options, texts, warmUp, steps } = JSON.parse(process.argv[2]!) as RunToM
 const out = join(tmpdir(), `undrift-bench-joint-${process.pid}`);
 const marks: number[] = [];
 const losses: number[] = [];
+/** Costs so far, after each step. */
+const ledgers: Readonly<Record<string, number>>[] = [];
 /** Trains for a number of steps. */
-async function ledgerOf(count: number): Promise<Readonly<Record<string, number>>> {
-  [marks.length, losses.length] = [0, 0];
+async function train(count: number): Promise<void> {
+  for (const list of [marks, losses, ledgers]) list.length = 0;
   const settings = {
     ...options,
     data: jointData(texts),
@@ -48,20 +50,20 @@ async function ledgerOf(count: number): Promise<Readonly<Record<string, number>>
     overwrite: true,
     evalSplit: 'none',
   };
-  const { ledger } = await trainRetriever(settings, {
-    onStep: ({ metrics }) => {
+  await trainRetriever(settings, {
+    onStep: ({ metrics, ledger }) => {
       marks.push(performance.now());
       losses.push(metrics.readerLoss ?? metrics.answerNats ?? Number.NaN);
+      ledgers.push({ ...ledger });
     },
   });
-  return ledger;
 }
 try {
-  // A first run warms the process up. Then two runs of different length: what a run costs once, such as its first table, is in both.
-  await ledgerOf(warmUp);
-  const first = await ledgerOf(warmUp);
-  const all = await ledgerOf(warmUp + steps);
+  // A first run warms the process up. Of the second, the first steps are left out: what a run costs once is among them.
+  await train(warmUp);
+  await train(warmUp + steps);
   const timesMs = marks.slice(warmUp).map((mark, i) => mark - marks[warmUp - 1 + i]!);
+  const [first, all] = [ledgers[warmUp - 1]!, ledgers.at(-1)!];
   report({
     ...{ timesMs, losses: [...losses], startResidentBytes },
     ledger: Object.fromEntries(
