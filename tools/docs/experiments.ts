@@ -41,8 +41,10 @@ async function takeIn(): Promise<void> {
   for (const file of values.take) {
     const results = await readResults(file);
     if (!(results.name in EXPERIMENTS)) throw new Error(`${file}: no experiment is called "${results.name}"`);
-    const kept = withoutCurves(values['without-times'] ? withoutTimes(results) : results);
-    writeFileSync(fileOf(results.name), `${JSON.stringify(kept)}\n`);
+    const kept = JSON.stringify(withoutCurves(values['without-times'] ? withoutTimes(results) : results));
+    const [, path] = /"(\/[^"]*)"/.exec(kept) ?? [];
+    if (path) throw new Error(`${file} names ${path}: run the comparison from a config with relative paths`);
+    writeFileSync(fileOf(results.name), `${kept}\n`);
   }
 }
 
